@@ -1,0 +1,5 @@
+"""python -m portbench"""
+
+from portbench.cli import main
+
+main()

@@ -1,0 +1,238 @@
+"""The command line. Exit status: 0 if everything asked for held, 1 if not, 2 if it could not be asked, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from portbench import __version__, doctor, manifest, run, session
+from portbench.errors import PortFailure, Refusal
+from portbench.progress import Progress
+from portbench.report import summary, table
+
+OUTPUT_SCHEMA = "portbench-output/1"
+# `compare` on the bundled simulation is to end within two minutes on two cores.
+DEFAULT_BUDGET = 60.0
+
+app = typer.Typer(
+    help="Which language do I take this simulation to? Proves that ports agree with their specification, then times them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Ports = Annotated[list[str], typer.Option("--ports", "-p", help="Ports, repeated or separated by commas.")]
+Cases = Annotated[list[str], typer.Option("--cases", "-c", help="Cases, repeated or separated by commas.")]
+Threads = Annotated[list[str], typer.Option("--threads", "-t", help="Thread counts, repeated or separated by commas.")]
+Given = Annotated[Path | None, typer.Option("--manifest", "-m", help="A portbench.toml, or the folder it lies in.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Budget = Annotated[float, typer.Option("--budget", help="Seconds to spend on taking samples.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Of the order in which ports take turns.")]
+Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
+
+
+@app.command("doctor")
+def doctor_(
+    given: Given = None,
+    as_json: AsJson = False,
+    install_julia: Annotated[bool, typer.Option(help="Let juliapkg download Julia where there is none.")] = False,
+) -> None:
+    """Say what is usable here, what is missing, and how to get it."""
+    with _sentences():
+        if install_julia:
+            from portbench.hosts import julia
+
+            julia.install()
+        found = doctor.examine(manifest.find(given))
+        if as_json:
+            _print_json("doctor", all(f.usable for f in found), findings=[vars(f) for f in found])
+            return
+        shown = Table(show_header=False, box=None)
+        for f in found:
+            shown.add_row("[green]ok[/green]" if f.usable else "[yellow]missing[/yellow]", f.what, f.detail)
+        Console().print(shown)
+
+
+@app.command()
+def check(
+    ports: Ports = [],
+    cases: Cases = [],
+    threads: Threads = [],
+    given: Given = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove, or disprove, that ports compute what the specification says."""
+    with _sentences():
+        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        with Progress(quiet) as progress:
+            run.prepare(job, progress)
+            run.certify(job, progress)
+        if as_json:
+            _print_json(
+                "check",
+                job.held,
+                missing=job.missing,
+                certificates=[{**c.as_json(), "finding": c.finding} for c in job.certificates],
+            )
+        else:
+            _print_certificates(job)
+        raise typer.Exit(0 if job.held else 1)
+
+
+@app.command()
+def bench(
+    ports: Ports = [],
+    cases: Cases = [],
+    threads: Threads = [],
+    budget: Budget = DEFAULT_BUDGET,
+    seed: Seed = 1,
+    given: Given = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
+    _measure("bench", ports, cases, threads, budget, seed, given, results, as_json, quiet)
+
+
+@app.command()
+def compare(
+    ports: Ports = [],
+    cases: Cases = [],
+    threads: Threads = [],
+    budget: Budget = DEFAULT_BUDGET,
+    seed: Seed = 1,
+    given: Given = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """The main job: check every port, time those that agree, and print the table."""
+    _measure("compare", ports, cases, threads, budget, seed, given, results, as_json, quiet)
+
+
+def _measure(
+    command: str,
+    ports: list[str],
+    cases: list[str],
+    threads: list[str],
+    budget: float,
+    seed: int,
+    given: Path | None,
+    results: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    with _sentences():
+        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        journal = session.Session(results, run.header(job, command))
+        try:
+            with Progress(quiet) as progress:
+                run.prepare(job, progress)
+                run.record_ports(job, journal)
+                run.certify(job, progress, journal, remembered=command == "bench")
+                run.take_samples(job, journal, progress, budget, seed)
+        except BaseException:
+            print(f"Stopped; every finished sample is in {journal.journal}", file=sys.stderr)
+            raise
+        path = journal.finish()
+        document = session.read(path)
+        held = job.held and not document["failures"]
+        if as_json:
+            rows = [r.as_json() for r in summary.rows(document)]
+            _print_json(command, held, session=str(path), missing=job.missing, rows=rows)
+        else:
+            console = Console()
+            table.print_tables(document, console)
+            console.print(f"session: {path}", highlight=False, soft_wrap=True)
+        raise typer.Exit(0 if held else 1)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="A session file, or the journal of a session that was killed.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the table of a session again."""
+    with _sentences():
+        document = session.read(path)
+        if as_json:
+            _print_json("report", True, session=str(path), rows=[r.as_json() for r in summary.rows(document)])
+        elif markdown:
+            print(table.markdown(document), end="")
+        else:
+            table.print_tables(document, Console())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"portbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _split(given: list[str]) -> list[str]:
+    return [name.strip() for part in given for name in part.split(",") if name.strip()]
+
+
+def _numbers(given: list[str]) -> list[int]:
+    try:
+        return [int(n) for n in _split(given)] or [1]
+    except ValueError:
+        raise Refusal(f"--threads {','.join(given)} must be whole numbers, such as 1,2") from None
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Every complaint reaches the person as one sentence."""
+    try:
+        yield
+    except (Refusal, PortFailure) as error:
+        print(f"portbench: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("portbench: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _print_json(command: str, ok: bool, **content: Any) -> None:
+    document = {"schema": OUTPUT_SCHEMA, "portbench": __version__, "command": command, "ok": ok, **content}
+    print(json.dumps(session.plain(document), indent=1))
+
+
+def _print_certificates(job: run.Job) -> None:
+    console = Console()
+    shown = Table("port", "case", "threads", "agreement", "finding")
+    for c in job.certificates:
+        level = f"{c.level}/{c.horizon}" if c.holds else c.level or "none"
+        colour = "green" if c.holds else "red"
+        shown.add_row(c.port, c.case, str(c.threads), f"[{colour}]{level}[/{colour}]", c.finding)
+    if job.certificates:
+        console.print(shown)
+    for name, why in job.missing.items():
+        console.print(f"[yellow]missing[/yellow] {name}: {why}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The two ways in which things go wrong: a person asked for something impossible, or a port misbehaved."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """What was asked for cannot be done. The text is one sentence: what is wrong and how to mend it."""
+
+
+class PortFailure(Exception):
+    """A port did not do what the protocol says.
+
+    kind   "crashed", "hung", "protocol" (it broke the rules), "refused" (it replied `error`),
+           "missing" (it could not be started or built)
+    log    the tail of its standard error
+    """
+
+    def __init__(self, kind: str, sentence: str, log: str = ""):
+        super().__init__(sentence)
+        self.kind = kind
+        self.sentence = sentence
+        self.log = log

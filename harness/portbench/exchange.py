@@ -1,0 +1,86 @@
+"""The files through which harness and port hand each other parameters and arrays (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portbench.contract import Field, Fields, Parameters
+
+PARAMETERS = "parameters.txt"
+_TYPES = {"f64": "<f8", "f32": "<f4", "i64": "<i8", "i32": "<i4"}
+
+
+class BadFiles(ValueError):
+    """What lies in the folder is not what the protocol says. The text is one sentence."""
+
+
+def write_parameters(folder: Path, parameters: Parameters) -> None:
+    lines = [f"{name} = {_text(value)}" for name, value in parameters.items()]
+    (folder / PARAMETERS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " ".join(_text(v) for v in value)
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))  # the shortest text that brings back the same bits
+    return str(value)
+
+
+def read_parameters(folder: Path) -> Parameters:
+    path = folder / PARAMETERS
+    if not path.is_file():
+        raise BadFiles(f"there is no {PARAMETERS}")
+    found: Parameters = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip():
+            continue
+        name, equals, text = line.partition("=")
+        if not equals:
+            raise BadFiles(f"{PARAMETERS} has the line '{line[:80]}', which is not 'name = value'")
+        words = tuple(_value(word) for word in text.split())
+        found[name.strip()] = words[0] if len(words) == 1 else words
+    return found
+
+
+def _value(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return word
+
+
+def write_fields(folder: Path, fields: Fields) -> None:
+    for name, array in fields.items():
+        np.ascontiguousarray(array, dtype="<f8").tofile(folder / f"{name}.f64")
+
+
+def read_fields(folder: Path, fields: dict[str, Field], parameters: Parameters) -> Fields:
+    """Every field, with its shape; BadFiles if one is missing or has another size."""
+    return {name: read_field(folder, field, parameters) for name, field in fields.items()}
+
+
+def read_field(folder: Path, field: Field, parameters: Parameters) -> np.ndarray:
+    shape = field.shape(parameters)
+    for extension, dtype in _TYPES.items():
+        path = folder / f"{field.name}.{extension}"
+        if path.is_file():
+            size, want = path.stat().st_size, int(np.prod(shape)) * np.dtype(dtype).itemsize
+            if size != want:
+                raise BadFiles(f"{path.name} has {size} bytes where shape {shape} needs {want}")
+            return np.fromfile(path, dtype=dtype).reshape(shape).astype(float)
+    raise BadFiles(f"there is no {field.name}.f64")
+
+
+def poison(folder: Path, fields: dict[str, Field], parameters: Parameters) -> None:
+    """Fill the folder with NaN, so that a field that the port never writes is seen."""
+    write_fields(folder, {name: np.full(f.shape(parameters), np.nan) for name, f in fields.items()})

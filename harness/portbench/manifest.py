@@ -1,0 +1,174 @@
+"""portbench.toml: which specification, which ports of it, which cases.
+
+A manifest is found in the current folder or above it; where there is none, the simulation that comes
+with portbench is used (packages announce theirs by an entry point in the group "portbench.projects").
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from portbench.errors import Refusal
+
+FILE_NAME = "portbench.toml"
+SPEC_PORT = "spec"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Port(_Table):
+    """One `[ports.NAME]` table: an implementation of the specification and how it is run."""
+
+    name: str
+    host: Literal["python", "julia", "executable", "spec"]
+    language: str = ""
+    summary: str = ""
+    precision: Literal["float64", "float64-fast", "float32"] = "float64"
+    # what the compiler was allowed, for the reader of the report
+    allowed: list[str] = []
+    threads: bool = True  # whether it can use more than one thread
+    sources: list[str] = Field(min_length=1)
+    module: str = ""  # python and julia hosts
+    project: str = ""  # julia host: the folder with Project.toml
+    requires: list[str] = []  # Python modules that must be importable
+    build: list[str] = []  # executable host: a command; {output} is the program it must make
+    run: list[str] = []  # executable host: the command that starts the port
+    version: list[str] = []  # a command that prints the toolchain's version
+    install: str = ""  # how a person gets what is missing
+
+    @model_validator(mode="after")
+    def _complete(self) -> Port:
+        needed = {"python": ["module"], "julia": ["module", "project"], "executable": ["run"], "spec": []}[self.host]
+        for key in needed:
+            if not getattr(self, key):
+                raise ValueError(f'a port with host = "{self.host}" needs `{key}`')
+        return self
+
+
+class Project(_Table):
+    """The `[project]` table."""
+
+    name: str
+    spec: str
+    python_path: list[str] = Field(default=["."], alias="python-path")
+
+
+class Compare(_Table):
+    """The `[compare]` table: what is done when nothing else is asked for."""
+
+    cases: list[str] = []
+    ports: list[str] = []
+    baseline: str = ""  # the port beside the specification against which speed-ups are stated
+
+
+class Check(_Table):
+    """The `[check]` table: how far the free run (A4) goes, in steps, per case; "default" for the rest."""
+
+    steps: dict[str, int] = {}
+
+
+class Manifest(_Table):
+    """A whole portbench.toml; `root` is its folder, against which all its paths are read."""
+
+    root: Path
+    project: Project
+    compare: Compare = Compare()
+    check: Check = Check()
+    cases: dict[str, dict[str, Any]] = {}
+    ports: dict[str, Port]
+
+    @property
+    def path(self) -> Path:
+        return self.root / FILE_NAME
+
+    def python_path(self) -> list[Path]:
+        """Folders in which the specification's and the ports' Python modules are looked for."""
+        return [(self.root / p).resolve() for p in self.project.python_path]
+
+    def choose_ports(self, names: list[str]) -> list[Port]:
+        """The ports of these names (all, or those of [compare], where none is named)."""
+        return [self.ports[n] for n in _known("port", names or self.compare.ports or list(self.ports), self.ports)]
+
+
+def spec_port(manifest: Manifest) -> Port:
+    """The specification itself, hosted and timed like any port."""
+    return Port(
+        name=SPEC_PORT,
+        host="spec",
+        language="Python",
+        module=manifest.project.spec,
+        threads=False,
+        sources=[p.name for p in [manifest.path]],
+        summary="the specification itself",
+    )
+
+
+def _known(kind: str, names: list[str], known: Any) -> list[str]:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(known) or 'none'}"
+            raise Refusal(f"There is no {kind} '{name}': {hint}")
+    return list(dict.fromkeys(names))
+
+
+known = _known
+
+
+def find(given: str | Path | None = None) -> Manifest:
+    """Read the manifest at `given`, or the nearest one upwards, or the bundled one."""
+    if given is not None:
+        path = Path(given)
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise Refusal(f"There is no manifest at {path}: give the path of a portbench.toml")
+        return read(path)
+    here = Path.cwd()
+    for folder in [here, *here.parents]:
+        if (folder / FILE_NAME).is_file():
+            return read(folder / FILE_NAME)
+    for entry in entry_points(group="portbench.projects"):
+        module = importlib.util.find_spec(entry.value)
+        for folder in (module.submodule_search_locations or []) if module else []:
+            if (Path(folder) / FILE_NAME).is_file():
+                return read(Path(folder) / FILE_NAME)
+    raise Refusal(f"There is no {FILE_NAME} in {here} or above it: write one (see docs/manifest.md) or give --manifest")
+
+
+def read(path: Path) -> Manifest:
+    """Parse and validate one manifest; Refusal, in one sentence, says the first thing that is wrong."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal(f"{path} is not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path} cannot be read: {error}") from None
+    ports = table.get("ports")
+    if isinstance(ports, dict):
+        for name, port in ports.items():
+            if name == SPEC_PORT:
+                raise Refusal(f"{path}: a port may not be called '{SPEC_PORT}', which is the specification itself")
+            if isinstance(port, dict):
+                port["name"] = name
+    try:
+        made = Manifest(root=path.resolve().parent, **table)
+        _known("port", [n for n in [*made.compare.ports, made.compare.baseline] if n], made.ports)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the manifest"
+        what = first["msg"].removeprefix("Value error, ")
+        raise Refusal(f"{path}: {where}: {what[0].lower()}{what[1:]}") from None
+    except Refusal as error:
+        raise Refusal(f"{path}: [compare]: {error}") from None
+    except TypeError as error:
+        raise Refusal(f"{path}: {error}") from None
+    return made

@@ -1,0 +1,198 @@
+"""One running port: start it, speak the line protocol with it, and be rid of it whatever happens.
+
+Every wait has a limit. A port that crashes, hangs, floods its standard output or replies out of
+turn becomes a PortFailure that says so in one sentence, with the tail of the port's log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from portbench.errors import PortFailure
+
+LONGEST_LINE = 4096
+LOG_TAIL = 2000
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_the_harness() -> None:
+    """In the child, before exec: ask Linux to kill it when the harness dies, even by SIGKILL."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class RunningPort:
+    """A port's process. Use as a context manager: leaving it ends the process and all its children."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path, timeout: float = 60):
+        self.name = name
+        self.timeout = timeout
+        self._log = tempfile.TemporaryFile()
+        self._unread = b""
+        self.started = time.perf_counter_ns()
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,  # its own group: Ctrl-C reaches the harness, which ends it in good order
+                preexec_fn=_die_with_the_harness,
+            )
+        except OSError as error:
+            self._log.close()
+            raise PortFailure("missing", f"{name} cannot be started: {command[0]}: {error.strerror}") from None
+        assert self.process.stdin and self.process.stdout
+        self._in, self._out = self.process.stdin, self.process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._out, selectors.EVENT_READ)
+
+    # ------------------------------------------------------------ the five commands
+
+    def hello(self, timeout: float | None = None) -> dict[str, str]:
+        said = self.ask("hello", timeout)
+        if said.get("protocol") != "1":
+            raise self._failure("protocol", f"replied protocol={said.get('protocol')} to hello, and portbench speaks 1")
+        return said
+
+    def load(self, folder: Path, timeout: float | None = None) -> None:
+        self.ask(f"load {folder}", timeout)
+
+    def run(self, steps: int, timeout: float | None = None) -> int:
+        """Nanoseconds by the port's own clock."""
+        said = self.ask(f"run {steps}", timeout)
+        try:
+            nanoseconds = int(said["nanoseconds"])
+        except (KeyError, ValueError):
+            raise self._failure("protocol", f"replied to run without nanoseconds=N, but {said}") from None
+        if nanoseconds < 0:
+            raise self._failure("protocol", f"says that {steps} steps took {nanoseconds} ns")
+        return nanoseconds
+
+    def save(self, folder: Path, timeout: float | None = None) -> None:
+        self.ask(f"save {folder}", timeout)
+
+    def quit(self, timeout: float = 10) -> None:
+        """End in good order; a port that will not is killed."""
+        try:
+            self.ask("quit", timeout)
+            self.process.wait(timeout)
+        except (PortFailure, subprocess.TimeoutExpired):
+            pass
+        self.close()
+
+    # ------------------------------------------------------------ one line out, one line in
+
+    def ask(self, command: str, timeout: float | None = None) -> dict[str, str]:
+        """Send one command and return the key=value pairs of the reply; PortFailure otherwise."""
+        self._nothing_unasked_for()
+        try:
+            self._in.write(command.encode() + b"\n")
+            self._in.flush()
+        except OSError:  # it has closed its standard input: most likely it is dead
+            raise self._dead_or("protocol", f"closed its standard input before '{_verb(command)}'") from None
+        line = self._read_line(command, timeout or self.timeout)
+        word, _, rest = line.partition(" ")
+        if word == "error":
+            raise self._failure("refused", f"refused '{_verb(command)}': {rest.strip() or 'it gives no reason'}")
+        if word != "ok":
+            raise self._failure(
+                "protocol", f"replied '{line[:80]}' to '{_verb(command)}': a reply begins with ok or error"
+            )
+        return dict(pair.split("=", 1) for pair in rest.split() if "=" in pair)
+
+    def _read_line(self, command: str, timeout: float) -> str:
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._unread:
+            if len(self._unread) > LONGEST_LINE:
+                raise self._failure(
+                    "protocol", f"wrote {len(self._unread)} bytes without an end of line: only replies go to stdout"
+                )
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._selector.select(left):
+                raise self._failure("hung", f"did not reply to '{_verb(command)}' within {timeout:g} s")
+            more = os.read(self._out.fileno(), 65536)
+            if not more:
+                raise self._dead_or("protocol", f"closed its standard output instead of replying to '{_verb(command)}'")
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
+        if self._unread:
+            raise self._failure(
+                "protocol",
+                f"wrote more than the one reply line to '{_verb(command)}' on stdout: '{_clip(self._unread)}'",
+            )
+        return line.decode(errors="replace").strip()
+
+    def _nothing_unasked_for(self) -> None:
+        if self._selector.select(0):
+            junk = os.read(self._out.fileno(), 65536)
+            if junk:
+                raise self._failure("protocol", f"wrote '{_clip(junk)}' on stdout without being asked")
+
+    # ------------------------------------------------------------ how it ended
+
+    def log(self) -> str:
+        """The end of what the port wrote to standard error."""
+        if self._log.closed:
+            return ""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - LOG_TAIL))
+        return self._log.read().decode(errors="replace").strip()
+
+    def _dead_or(self, kind: str, what: str) -> PortFailure:
+        try:
+            code = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            return self._failure(kind, what)
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+        return self._failure("crashed", f"ended {how} {what.partition(' ')[2] and '(it ' + what + ')'}")
+
+    def _failure(self, kind: str, what: str) -> PortFailure:
+        log = self.log()
+        if kind != "refused":
+            self.close()
+        last = log.splitlines()[-1][:200] if log and kind in ("crashed", "hung") else ""
+        return PortFailure(kind, f"{self.name} {what}" + (f"; its log ends: {last}" if last else ""), log)
+
+    def close(self) -> None:
+        """Kill the process and every child in its group, and let go of the pipes. Safe to call twice."""
+        if self._log.closed:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        self.process.wait()
+        self._selector.close()
+        for stream in (self._in, self._out, self._log):
+            try:
+                stream.close()
+            except OSError:
+                pass  # unsent bytes to a dead port
+
+    def __enter__(self) -> RunningPort:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _verb(command: str) -> str:
+    return command.partition(" ")[0] if not command.startswith("run") else command
+
+
+def _clip(junk: bytes) -> str:
+    return junk[:60].decode(errors="replace").strip().replace("\n", "\\n")

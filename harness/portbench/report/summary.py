@@ -1,0 +1,93 @@
+"""One row per port, case and thread count: everything the table shows, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from portbench import session
+from portbench.manifest import SPEC_PORT
+from portbench.timing.statistics import Estimate, median_time, ratio
+
+
+@dataclass(frozen=True)
+class Row:
+    """`time` is in nanoseconds per unit of work and step; ratios say how many times faster this port is."""
+
+    case: str
+    threads: int
+    port: str
+    level: str  # agreement reached; "-" for the specification, which defines it
+    horizon: int
+    time: Estimate | None
+    over_spec: Estimate | None
+    over_baseline: Estimate | None
+    start: float | None  # seconds, median over the warm rounds
+    first_call: float | None  # seconds, of the first round, with nothing compiled beforehand
+    build: float | None  # seconds
+    memory: int | None  # bytes, peak
+    refusal: str  # why there is no figure
+
+    def as_json(self) -> dict[str, Any]:
+        return session.plain(asdict(self))
+
+
+def rows(document: dict[str, Any]) -> list[Row]:
+    """Fastest first within each case and thread count; refused and missing ports last."""
+    samples = session.samples(document)
+    made = []
+    blocks = dict.fromkeys((c, t) for c in document["cases"] for t in document["threads"])
+    for case, threads in blocks:
+        block = samples[(samples["case"] == case) & (samples["threads"] == threads)]
+        some = [_row(document, block, case, threads, port) for port in document["ports"]]
+        made += sorted(some, key=lambda r: (r.time is None, r.time.value if r.time else 0))
+    return made
+
+
+def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int, port: dict[str, Any]) -> Row:
+    name = port["name"]
+    certificate = _certificate(document, name, case, threads)
+    refusal = port["missing"]
+    if not refusal and name != SPEC_PORT:
+        refusal = "it was not checked" if not certificate else "" if certificate["holds"] else certificate["finding"]
+    here = {"port": name, "case": case, "threads": threads}
+    if not refusal:
+        died = [f["sentence"] for f in document["failures"] if here.items() <= f.items()]
+        refusal = died[0] if died else ""
+    mine = block[block["port"] == name]
+    timed = not refusal and len(mine) > 0
+
+    def against(other: str) -> Estimate | None:
+        base = block[block["port"] == other]
+        return ratio(base, mine) if timed and other and other != name and len(base) else None
+
+    def phase(kind: str, cold: bool) -> float | None:
+        taken = [p["nanoseconds"] for p in document["phases"]
+                 if here.items() <= p.items() and p["phase"] == kind and p["cold"] == cold]
+        return float(np.median(taken)) / 1e9 if taken else None
+
+    peaks = [m["peak"] for m in document["memory"] if here.items() <= m.items()]
+    return Row(
+        case=case,
+        threads=threads,
+        port=name,
+        level="-" if name == SPEC_PORT else certificate["level"] if certificate else "",
+        horizon=certificate["horizon"] if certificate else 0,
+        time=median_time(mine) if timed else None,
+        over_spec=against(SPEC_PORT),
+        over_baseline=against(document["baseline"]),
+        start=phase("start", False) if timed else None,
+        first_call=phase("first_call", True) if timed else None,
+        build=port["build_seconds"],
+        memory=max(peaks) if timed and peaks else None,
+        refusal=refusal,
+    )
+
+
+def _certificate(document: dict[str, Any], port: str, case: str, threads: int) -> dict[str, Any] | None:
+    found = [c for c in document["certificates"] if (c["port"], c["case"]) == (port, case)]
+    exact = [c for c in found if c["threads"] == threads]
+    return (exact or [c for c in found if c["threads"] == 1] or [None])[0]

@@ -1,0 +1,169 @@
+"""A session file: everything one run found, raw, in one JSON document (docs/session.md).
+
+While a session runs, each record is a line of a journal beside the final file, flushed to disk before
+anything else happens. finish() turns the journal into the document; a journal left by a killed run
+is read just as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from portbench import __version__
+from portbench.errors import Refusal
+
+SCHEMA = "portbench-session/1"
+# The kinds of record, and the list in the document that holds them.
+KINDS = {
+    "port": "ports",
+    "certificate": "certificates",
+    "sample": "samples",
+    "phase": "phases",
+    "memory": "memory",
+    "failure": "failures",
+    "measured": "measured",
+}
+
+
+class Session:
+    """Collects records, each safe on disk before the next."""
+
+    def __init__(self, folder: Path, header: dict[str, Any]):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            self.path = folder / f"{stamp}-{os.getpid()}.json"
+            self.journal = self.path.with_suffix(".jsonl")
+            self._file = self.journal.open("w", encoding="utf-8")
+        except OSError as error:
+            raise Refusal(f"No session can be written to {folder}: {error.strerror}; give another --results") from None
+        self.record("header", schema=SCHEMA, portbench=__version__, started=datetime.now(UTC).isoformat(), **header)
+
+    def record(self, kind: str, **data: Any) -> None:
+        self._file.write(json.dumps(plain({"kind": kind, **data}), allow_nan=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def finish(self) -> Path:
+        """Write the document, then remove the journal."""
+        self._file.close()
+        document = read_journal(self.journal)
+        document["finished"] = datetime.now(UTC).isoformat()
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.path)
+        self.journal.unlink()
+        return self.path
+
+
+def read_journal(path: Path) -> dict[str, Any]:
+    """The document that a journal stands for. A last line cut short by a kill is left out."""
+    document: dict[str, Any] = {}
+    lists: dict[str, list] = {name: [] for name in KINDS.values()}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        kind = record.pop("kind")
+        if kind == "header":
+            document |= record
+        else:
+            lists[KINDS[kind]].append(record)
+    return document | lists
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """One session's document, from its file or the journal of a run that was killed."""
+    path = Path(path)
+    try:
+        document = read_journal(path) if path.suffix == ".jsonl" else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} cannot be read as a session: {error}") from None
+    if document.get("schema") != SCHEMA:
+        raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document.get('schema', 'something else')}")
+    return document
+
+
+def samples(document: dict[str, Any]) -> pd.DataFrame:
+    """One row per sample, with the time per step and per unit of work and step."""
+    columns = ["port", "case", "threads", "round", "turn", "steps", "nanoseconds", "round_trip"]
+    frame = pd.DataFrame(document["samples"], columns=columns)
+    frame["work"] = frame["case"].map({name: case["work"] for name, case in document["cases"].items()})
+    frame["ns_per_step"] = frame["nanoseconds"] / frame["steps"]
+    frame["ns_per_unit"] = frame["ns_per_step"] / frame["work"]
+    return frame
+
+
+def load_results(path: str | Path = "results") -> pd.DataFrame:
+    """All samples of a session file, or of every session in a folder, as one tidy DataFrame.
+
+    Columns: session (file name), port, case, threads, round (fresh processes), turn (in the round),
+    steps, nanoseconds (by the port's clock), round_trip (by the harness's), work (units per step),
+    ns_per_step, ns_per_unit, level (agreement reached), certified. docs/session.md has the details.
+    """
+    path = Path(path)
+    files = sorted([*path.glob("*.json"), *path.glob("*.jsonl")]) if path.is_dir() else [path]
+    if not files:
+        raise Refusal(f"There is no session in {path}: run `portbench compare` first")
+    frames = []
+    for file in files:
+        document = read(file)
+        frame = samples(document)
+        frame.insert(0, "session", file.stem)
+        levels = {(c["port"], c["case"], c["threads"]): c for c in document["certificates"]}
+        found = [_certificate(levels, row) for row in zip(frame["port"], frame["case"], frame["threads"])]
+        frame["level"] = [c["level"] if c else "" for c in found]
+        frame["certified"] = [bool(c and c["holds"]) for c in found]
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _certificate(levels: dict, key: tuple) -> dict | None:
+    port, case, _ = key
+    return levels.get(key) or levels.get((port, case, 1))  # a port that cannot use threads is certified with one
+
+
+def machine() -> dict[str, Any]:
+    """The facts about this machine and its load that a reader of figures needs."""
+    import cpuinfo
+
+    cpu = cpuinfo.get_cpu_info()
+    return {
+        "system": platform.platform(),
+        "processor": cpu.get("brand_raw", platform.processor()),
+        "architecture": platform.machine(),
+        "vectors": [f for f in ("avx512f", "avx2", "avx", "sse4_2", "asimd", "sve") if f in cpu.get("flags", [])],
+        "cores": psutil.cpu_count(logical=False),
+        "logical_cores": psutil.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "load": psutil.getloadavg(),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "time": time.time(),
+    }
+
+
+def plain(value: Any) -> Any:
+    """The same in what JSON knows: NumPy's and paths as plain values, infinities and NaN as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

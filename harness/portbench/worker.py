@@ -1,0 +1,237 @@
+"""python -m portbench.worker: the process in which a Python- or Julia-hosted port runs.
+
+It speaks the line protocol for the port and calls the port's three functions. Whatever the port
+prints goes to standard error, because standard output belongs to the protocol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from portbench import exchange
+from portbench.contract import Fields, Parameters, Specification
+
+
+class PythonPort:
+    """A Python module with load, run and state."""
+
+    def __init__(self, module: str):
+        self.module = importlib.import_module(module)
+        for name in ("load", "run", "state"):
+            if not hasattr(self.module, name):
+                raise SystemExit(f"the module {module} has no function {name}()")
+
+    def about(self) -> dict[str, Any]:
+        said = {"language": "Python", "version": platform.python_version()}
+        return said | (self.module.about() if hasattr(self.module, "about") else {})
+
+    def load(self, parameters: Parameters, state: Fields) -> Any:
+        return self.module.load(parameters, state)
+
+    def run(self, simulation: Any, steps: int) -> int:
+        start = time.perf_counter_ns()
+        self.module.run(simulation, steps)
+        return time.perf_counter_ns() - start
+
+    def state(self, simulation: Any) -> Fields:
+        return self.module.state(simulation)
+
+
+class SpecificationPort:
+    """The specification itself, timed like a port."""
+
+    def __init__(self, specification: Specification):
+        self.specification = specification
+
+    def about(self) -> dict[str, Any]:
+        return {"language": "Python", "version": platform.python_version()}
+
+    def load(self, parameters: Parameters, state: Fields) -> dict[str, Any]:
+        self.specification.module.check_state(parameters, state)
+        return {"parameters": parameters, "state": {name: a.copy() for name, a in state.items()}}
+
+    def run(self, simulation: dict[str, Any], steps: int) -> int:
+        """A pure function starts anew at every call; what 0 steps cost is not part of the stepping."""
+        advance, parameters = self.specification.module.advance, simulation["parameters"]
+        start = time.perf_counter_ns()
+        advance(parameters, simulation["state"], 0)
+        middle = time.perf_counter_ns()
+        simulation["state"] = advance(parameters, simulation["state"], steps)
+        return max(0, (time.perf_counter_ns() - middle) - (middle - start))
+
+    def state(self, simulation: dict[str, Any]) -> Fields:
+        parameters, state = simulation["parameters"], simulation["state"]
+        return state | self.specification.observe(parameters, state)
+
+
+class JuliaPort:
+    """A Julia package with load, run! and state, in this process through juliacall."""
+
+    def __init__(self, project: Path, module: str):
+        from portbench.hosts import julia
+
+        self.jl, self.module = julia.start(project, module)
+        self.julia_dict = self.jl.seval("() -> Dict{String,Any}()")
+        self.set = self.jl.seval("(d, k, v) -> (d[k] = v; nothing)")
+        self.timed_run = self.jl.seval(
+            f"(simulation, steps) -> (start = time_ns(); {module}.run!(simulation, steps); Int(time_ns() - start))"
+        )
+        self.pairs = self.jl.seval("s -> [(string(k), s[k]) for k in keys(s)]")
+
+    def about(self) -> dict[str, Any]:
+        said = {"language": "Julia", "version": str(self.jl.seval("string(VERSION)"))}
+        if self.jl.seval(f"m -> isdefined(m, :about)")(self.module):
+            said |= {str(name): str(value) for name, value in self.pairs(self.module.about())}
+        return said
+
+    def load(self, parameters: Parameters, state: Fields) -> Any:
+        given, arrays = self.julia_dict(), self.julia_dict()
+        for name, value in parameters.items():
+            self.set(given, name, value)
+        for name, array in state.items():
+            self.set(arrays, name, array.T)  # the same memory: the first Julia axis is the contiguous one
+        return self.module.load(given, arrays)
+
+    def run(self, simulation: Any, steps: int) -> int:
+        return int(self.timed_run(simulation, steps))
+
+    def state(self, simulation: Any) -> Fields:
+        return {str(name): np.asarray(array).T for name, array in self.pairs(self.module.state(simulation))}
+
+
+class Refused(Exception):
+    """The reply is `error` and this sentence."""
+
+
+class Loop:
+    """The protocol loop around one port. A command that fails leaves the loaded simulation as it was."""
+
+    def __init__(self, name: str, precision: str, make: Any, specification: Specification):
+        self.name, self.precision, self.specification = name, precision, specification
+        start = time.perf_counter_ns()
+        self.port = make()
+        self.import_nanoseconds = time.perf_counter_ns() - start
+        self.parameters: Parameters | None = None
+        self.simulation: Any = None
+
+    def serve(self, commands: TextIO, replies: TextIO) -> None:
+        for line in commands:
+            verb, _, rest = line.rstrip("\n").partition(" ")
+            try:
+                action = {"hello": self.hello, "load": self.load, "run": self.run, "save": self.save}.get(verb)
+                if verb == "quit":
+                    reply = "ok"
+                elif action is None:
+                    raise Refused(f"unknown command '{verb[:40]}'")
+                else:
+                    reply = f"ok {action(rest)}".strip()
+            except Refused as error:
+                reply = f"error {error}"
+            except Exception as error:  # the port's own: it lives on, and the log has the whole story
+                if not isinstance(error, (ValueError, exchange.BadFiles)):
+                    import traceback
+
+                    traceback.print_exc()
+                reply = f"error {_sentence(error)}"
+            replies.write(reply + "\n")
+            replies.flush()
+            if verb == "quit":
+                return
+
+    def hello(self, _: str) -> str:
+        threads = os.environ.get("PORTBENCH_THREADS", "1")
+        said = {"protocol": 1, "port": self.name, "threads": threads, "precision": self.precision, "device": "cpu"}
+        said |= {k: v for k, v in self.port.about().items()}
+        said["import_nanoseconds"] = self.import_nanoseconds
+        return " ".join(f"{key}={str(value).replace(' ', '_')}" for key, value in said.items())
+
+    def load(self, folder: str) -> str:
+        parameters = exchange.read_parameters(Path(folder))
+        try:
+            state = exchange.read_fields(Path(folder), self.specification.state, parameters)
+        except KeyError as error:
+            raise Refused(f"{exchange.PARAMETERS} lacks the parameter {error}") from None
+        for name, array in state.items():
+            if not np.all(np.isfinite(array)):
+                raise Refused(f"{name} holds a number that is not finite")
+        for name, value in parameters.items():
+            if any(isinstance(v, float) and not math.isfinite(v) for v in _all(value)):
+                raise Refused(f"the parameter {name} is not finite")
+        self.simulation = self.port.load(parameters, state)
+        self.parameters = parameters
+        return ""
+
+    def run(self, steps: str) -> str:
+        if self.parameters is None:
+            raise Refused("run before load")
+        if not steps.isascii() or not steps.isdigit():
+            raise Refused(f"run needs a number of steps of at least 0, and not '{steps[:40]}'")
+        return f"nanoseconds={self.port.run(self.simulation, int(steps))}"
+
+    def save(self, folder: str) -> str:
+        if self.parameters is None:
+            raise Refused("save before load")
+        if not Path(folder).is_dir():
+            raise Refused(f"there is no folder {folder}")
+        fields = self.port.state(self.simulation)
+        for name, field in self.specification.fields.items():
+            if name not in fields:
+                raise Refused(f"the port's state() has no {name}")
+            shape, want = np.shape(fields[name]), field.shape(self.parameters)
+            if shape != want:
+                raise Refused(f"the port's {name} has shape {shape} where the specification says {want}")
+        exchange.write_parameters(Path(folder), self.parameters)
+        exchange.write_fields(Path(folder), {name: fields[name] for name in self.specification.fields})
+        return ""
+
+
+def _all(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an exception, without the Julia or Python backtrace."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    text = text.removeprefix("ArgumentError: ")
+    return text if isinstance(error, ValueError) or "Julia" in type(error).__name__ else f"{type(error).__name__}: {text}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parse = argparse.ArgumentParser(prog="python -m portbench.worker")
+    for option in ("--host", "--port", "--spec"):
+        parse.add_argument(option, required=True)
+    parse.add_argument("--module", default="")
+    parse.add_argument("--project", default="")
+    parse.add_argument("--precision", default="float64")
+    parse.add_argument("--path", action="append", default=[])
+    given = parse.parse_args(arguments)
+    # Standard output is the protocol's alone: give the port standard error in its place.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.path[:0] = given.path
+    specification = Specification(importlib.import_module(given.spec))
+    makers = {
+        "python": lambda: PythonPort(given.module),
+        "julia": lambda: JuliaPort(Path(given.project), given.module),
+        "spec": lambda: SpecificationPort(specification),
+    }
+    loop = Loop(given.port, given.precision, makers[given.host], specification)
+    try:
+        loop.serve(sys.stdin, replies)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
