@@ -1,4 +1,7 @@
-"""The command line. Exit status: 0 if everything asked for held, 1 if not, 2 if it could not be asked, 130 after Ctrl-C."""
+"""The command line.
+
+Exit status: 0 if everything asked for held, 1 if not, 2 if it could not be asked, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ OUTPUT_SCHEMA = "portbench-output/1"
 DEFAULT_BUDGET = 60.0
 
 app = typer.Typer(
-    help="Which language do I take this simulation to? Proves that ports agree with their specification, then times them.",
+    help="Which language do I take this simulation to? Proves that ports agree with their specification; times them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -183,7 +186,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 

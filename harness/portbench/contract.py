@@ -36,9 +36,18 @@ from portbench.manifest import Manifest, known
 Parameters = dict[str, Any]
 Fields = dict[str, np.ndarray]
 Add = Callable[..., Any]
-_NEEDED = (
-    "NAME STATE DERIVED WORK CASES parameters check_state initial_state advance observe".split()
-)
+_NEEDED = [
+    "NAME",
+    "STATE",
+    "DERIVED",
+    "WORK",
+    "CASES",
+    "parameters",
+    "check_state",
+    "initial_state",
+    "advance",
+    "observe",
+]
 
 
 @dataclass(frozen=True)

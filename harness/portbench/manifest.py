@@ -133,9 +133,9 @@ def find(given: str | Path | None = None) -> Manifest:
             raise Refusal(f"There is no manifest at {path}: give the path of a portbench.toml")
         return read(path)
     here = Path.cwd()
-    for folder in [here, *here.parents]:
-        if (folder / FILE_NAME).is_file():
-            return read(folder / FILE_NAME)
+    for above in [here, *here.parents]:
+        if (above / FILE_NAME).is_file():
+            return read(above / FILE_NAME)
     for entry in entry_points(group="portbench.projects"):
         module = importlib.util.find_spec(entry.value)
         for folder in (module.submodule_search_locations or []) if module else []:

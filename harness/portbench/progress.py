@@ -17,7 +17,12 @@ class Progress:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._bars: Bars | None = None
         if self.console.is_terminal and not quiet:
-            show = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeElapsedColumn()]
+            show = [
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[now]}"),
+                TimeElapsedColumn(),
+            ]
             self._bars = Bars(*show, console=self.console)
 
     def __enter__(self) -> Progress:

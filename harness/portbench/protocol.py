@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -171,17 +172,13 @@ class RunningPort:
         """Kill the process and every child in its group, and let go of the pipes. Safe to call twice."""
         if self._log.closed:
             return
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         self.process.wait()
         self._selector.close()
         for stream in (self._in, self._out, self._log):
-            try:
+            with suppress(OSError):  # unsent bytes to a dead port
                 stream.close()
-            except OSError:
-                pass  # unsent bytes to a dead port
 
     def __enter__(self) -> RunningPort:
         return self

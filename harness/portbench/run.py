@@ -14,7 +14,7 @@ from portbench.agreement.certificate import Certificate, check
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure, Refusal
 from portbench.hosts import Ready
-from portbench.manifest import SPEC_PORT, Manifest, Port, known, spec_port
+from portbench.manifest import Manifest, Port, known, spec_port
 from portbench.progress import Progress
 from portbench.session import Session
 from portbench.timing.scheduler import Block, measure
@@ -46,7 +46,7 @@ def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[i
     if not manifest.ports:
         raise Refusal(f"{manifest.path} has no [ports.NAME] table: there is nothing to compare")
     names = cases or manifest.compare.cases or list(specification.module.CASES)[:1]
-    required = [name for name in os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()]
+    required = os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()
     known("port", required, manifest.ports)
     chosen = manifest.choose_ports(ports)
     if any(n < 1 for n in threads):
@@ -78,7 +78,11 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
     """Climb the ladder with every port, on every case and thread count; `remembered` trusts matching certificates."""
     for case in job.cases:
         made: reference.Reference | None = None
-        todo = [(ready, n) for ready in job.ready for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)]
+        todo = [
+            (ready, n)
+            for ready in job.ready
+            for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
+        ]
         with progress.task(f"checking on {case.name}", len(todo)) as task:
             for ready, threads in todo:
                 file = _certificate_file(job, ready, case, threads)
@@ -125,15 +129,18 @@ def take_samples(job: Job, journal: Session, progress: Progress, budget: float, 
     blocks = []
     for case in job.cases:
         for threads in job.threads:
-            ports = [
-                r for r in job.ready if (r.port.name, case.name, threads if r.port.threads else 1) in holds
-            ]
+            ports = [r for r in job.ready if (r.port.name, case.name, threads if r.port.threads else 1) in holds]
             if ports:
                 blocks.append(Block(case, threads, [spec, *ports]))
     if not blocks:
         return
     with progress.task(f"taking samples for {budget:g} s", 1.0) as task:
-        measure(blocks, job.specification, journal, budget, seed, lambda share, text: (task.set(share), task.now(text)))
+
+        def tell(share: float, text: str) -> None:
+            task.set(share)
+            task.now(text)
+
+        measure(blocks, job.specification, journal, budget, seed, tell)
 
 
 def header(job: Job, command: str) -> dict[str, Any]:
@@ -171,10 +178,3 @@ def record_ports(job: Job, journal: Session) -> None:
             build_command=made.build_command if made else "",
             build_seconds=made.build_seconds if made else None,
         )
-
-
-def baseline_is_timed(job: Job) -> bool:
-    return job.manifest.compare.baseline in [p.name for p in job.ports]
-
-
-__all__ = ["SPEC_PORT", "Job", "certify", "header", "plan", "prepare", "record_ports", "take_samples"]

@@ -51,7 +51,7 @@ class Session:
             raise Refusal(f"No session can be written to {folder}: {error.strerror}; give another --results") from None
         self.record("header", schema=SCHEMA, portbench=__version__, started=datetime.now(UTC).isoformat(), **header)
 
-    def record(self, kind: str, **data: Any) -> None:
+    def record(self, kind: str, /, **data: Any) -> None:
         self._file.write(json.dumps(plain({"kind": kind, **data}), allow_nan=False) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())

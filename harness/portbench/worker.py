@@ -90,7 +90,7 @@ class JuliaPort:
 
     def about(self) -> dict[str, Any]:
         said = {"language": "Julia", "version": str(self.jl.seval("string(VERSION)"))}
-        if self.jl.seval(f"m -> isdefined(m, :about)")(self.module):
+        if self.jl.seval("m -> isdefined(m, :about)")(self.module):
             said |= {str(name): str(value) for name, value in self.pairs(self.module.about())}
         return said
 
@@ -151,7 +151,7 @@ class Loop:
     def hello(self, _: str) -> str:
         threads = os.environ.get("PORTBENCH_THREADS", "1")
         said = {"protocol": 1, "port": self.name, "threads": threads, "precision": self.precision, "device": "cpu"}
-        said |= {k: v for k, v in self.port.about().items()}
+        said |= self.port.about()
         said["import_nanoseconds"] = self.import_nanoseconds
         return " ".join(f"{key}={str(value).replace(' ', '_')}" for key, value in said.items())
 
@@ -202,9 +202,9 @@ def _all(value: Any) -> tuple:
 def _sentence(error: Exception) -> str:
     """The first line of an exception, without the Julia or Python backtrace."""
     lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    text = text.removeprefix("ArgumentError: ")
-    return text if isinstance(error, ValueError) or "Julia" in type(error).__name__ else f"{type(error).__name__}: {text}"
+    text = lines[0].removeprefix("ArgumentError: ") if lines else type(error).__name__
+    plain = isinstance(error, ValueError) or type(error).__name__ == "JuliaError"
+    return text if plain else f"{type(error).__name__}: {text}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -52,7 +52,9 @@ class Certificate:
     def from_json(cls, table: dict[str, Any]) -> Certificate:
         """The reverse of as_json(); a null ratio stands for infinity."""
         table = {name: value for name, value in table.items() if name != "holds"}
-        verdicts = [Verdict(**{**v, "ratio": math.inf if v["ratio"] is None else v["ratio"]}) for v in table["verdicts"]]
+        verdicts = [
+            Verdict(**{**v, "ratio": math.inf if v["ratio"] is None else v["ratio"]}) for v in table["verdicts"]
+        ]
         return cls(**{**table, "verdicts": verdicts})
 
 

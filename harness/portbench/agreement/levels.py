@@ -107,8 +107,9 @@ def _contract(
             return f"the parameter {name} came back as {echoed[name]} instead of {value}"
     for name, array in state.items():
         if not np.array_equal(fields[name], array):
-            where = np.argwhere(~(fields[name] == array))[0]
-            return f"{name}{_at(where)} was given as {array[tuple(where)]!r} and came back as {fields[name][tuple(where)]!r}"
+            at = tuple(np.argwhere(~(fields[name] == array))[0])
+            given, back = float(array[at]), float(fields[name][at])
+            return f"{name}{_at(at)} was given as {given!r} and came back as {back!r}"
     for name, array in fields.items():
         if not np.all(np.isfinite(array)):
             return f"{name}{_at(np.argwhere(~np.isfinite(array))[0])} was never written, or is not finite"
@@ -190,7 +191,9 @@ def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Ver
             if not worst.ratio <= 1:
                 return Verdict(level, False, worst.ratio, worst.sentence, worst.evidence)
     if not count:
-        return Verdict(level, False, math.inf, "the envelope of the twins leaves no step at which anything can be proved")
+        return Verdict(
+            level, False, math.inf, "the envelope of the twins leaves no step at which anything can be proved"
+        )
     finding = f"{what}: {count} comparisons, at most {worst.ratio:.2g} of the tolerance"
     return Verdict(level, True, worst.ratio, finding, {"curve": curve} if curve else {})
 

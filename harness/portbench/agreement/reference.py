@@ -27,7 +27,9 @@ from portbench.contract import Case, Fields, Parameters, Specification
 from portbench.hosts.build import cache_folder
 
 EPS = float(np.finfo(float).eps)
-MARGIN = 30  # honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30
+MARGIN = (
+    30  # honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30
+)
 FLOOR = 8
 LEAST_KAPPA = 16  # honest ports need up to 2.5
 KAPPA_MARGIN = 4
@@ -68,7 +70,10 @@ class Reference:
 
 
 def make(
-    source: manifest.Manifest, specification: Specification, case: Case, progress: Callable[[float], None] = lambda _: None
+    source: manifest.Manifest,
+    specification: Specification,
+    case: Case,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Reference:
     """Run the specification and its twins; from the cache, where this was done before."""
     steps = source.check.steps.get(case.name, source.check.steps.get("default", 100))
@@ -107,14 +112,19 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def _after_steps(
-    specification: Specification, name: str, parameters: Parameters, state: Fields, marks: list[int], runs: list[list[Fields]]
+    specification: Specification,
+    name: str,
+    parameters: Parameters,
+    state: Fields,
+    marks: list[int],
+    runs: list[list[Fields]],
 ) -> Question:
     answers = []
     envelope = dict.fromkeys(specification.state, 0.0)
     for k, step in enumerate(marks):
         right = runs[0][k]
         tolerance = {}
-        for field, scale in ((f, specification.state[f].scale or 1.0) for f in specification.state):
+        for field in specification.state:
             for twin in runs[1:]:
                 off = specification.difference(parameters, field, twin[k][field], right[field])
                 envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
@@ -174,7 +184,9 @@ class _Asker:
         return results
 
 
-def _evaluate(path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin) -> list[Fields]:
+def _evaluate(
+    path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin
+) -> list[Fields]:
     """The state after each of `marks` steps; the derived fields where a mark is 0."""
     specification = _specification(path)
     now, undo = start(specification, parameters, state, twin)

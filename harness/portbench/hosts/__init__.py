@@ -65,7 +65,11 @@ def missing(manifest: Manifest, port: Port) -> str:
         return julia.missing(manifest.root / port.project, get)
     if port.host == "executable":
         tool = (port.build or port.run)[0]
-        if "{output}" not in tool and not shutil.which(tool, path=search_path()) and not (manifest.root / tool).exists():
+        if (
+            "{output}" not in tool
+            and not shutil.which(tool, path=search_path())
+            and not (manifest.root / tool).exists()
+        ):
             return f"the {'compiler' if port.build else 'program'} {tool} is not on the PATH{get}"
     for source in port.sources:
         if not (manifest.root / source).exists():

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +21,7 @@ from portbench.errors import PortFailure
 from portbench.hosts import build
 
 LONGEST_PREPARATION = 1800  # seconds: a first use downloads and compiles packages
-HOW_TO_GET = (
-    "install Julia 1.10 or later from https://julialang.org/install, or run `portbench doctor --install-julia`"
-)
+HOW_TO_GET = "install Julia 1.10 or later from https://julialang.org/install, or run `portbench doctor --install-julia`"
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -91,9 +90,9 @@ def prepare(worker: list[str], digest: str) -> float:
         try:
             port.hello()
         except PortFailure as error:
-            raise PortFailure("missing", f"its Julia packages cannot be prepared: {error.sentence}", error.log) from None
-        import time
-
+            raise PortFailure(
+                "missing", f"its Julia packages cannot be prepared: {error.sentence}", error.log
+            ) from None
         seconds = (time.perf_counter_ns() - port.started) / 1e9
         port.quit()
     record.parent.mkdir(parents=True, exist_ok=True)

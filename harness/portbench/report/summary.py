@@ -65,8 +65,11 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         return ratio(base, mine) if timed and other and other != name and len(base) else None
 
     def phase(kind: str, cold: bool) -> float | None:
-        taken = [p["nanoseconds"] for p in document["phases"]
-                 if here.items() <= p.items() and p["phase"] == kind and p["cold"] == cold]
+        taken = [
+            p["nanoseconds"]
+            for p in document["phases"]
+            if here.items() <= p.items() and p["phase"] == kind and p["cold"] == cold
+        ]
         return float(np.median(taken)) / 1e9 if taken else None
 
     peaks = [m["peak"] for m in document["memory"] if here.items() <= m.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -11,16 +12,16 @@ from portbench.report.summary import Row, rows
 from portbench.timing.statistics import Estimate
 
 _KEY = (
-    "Agreement is the highest rung reached with all below it (A4/n: a free run of n steps inside the envelope of the "
-    "rounding twins). Times are medians; intervals are 95 %; a ratio whose interval holds 1 is a tie (=)."
+    "agrees: the highest rung reached with all below it; A4/n is a free run of n steps inside the envelope of the\n"
+    "rounding twins. Times are medians; x is how many times faster than; ± is half the 95 % interval; = is a tie.\n"
+    "start: until the process answers. first: the first call, nothing compiled before. MB: peak of the process."
 )
 
 
 def columns(document: dict[str, Any]) -> list[str]:
-    unit = document["unit"]
-    base = f"x {document['baseline']}" if document["baseline"] else ""
-    return [c for c in ["port", "agreement", f"ns/{unit}/step", "x spec", base, "start s", "first call s", "build s",
-                        "peak MB"] if c]
+    base = [f"x {document['baseline']}"] if document["baseline"] else []
+    time = f"ns/{document['unit']}/step"
+    return ["port", "agrees", time, "x spec", *base, "start s", "first s", "build s", "MB"]
 
 
 def cells(row: Row, document: dict[str, Any]) -> list[str]:
@@ -29,15 +30,24 @@ def cells(row: Row, document: dict[str, Any]) -> list[str]:
     shown = [row.port, level, _estimate(row.time, ratio=False), _estimate(row.over_spec)]
     if document["baseline"]:
         shown.append(_estimate(row.over_baseline))
-    shown += [_number(row.start), _number(row.first_call), _number(row.build)]
-    return [*shown, _number(row.memory / 1e6 if row.memory else None)]
+    shown += [_seconds(row.start), _seconds(row.first_call), _seconds(row.build)]
+    return [*shown, f"{row.memory / 1e6:.0f}" if row.memory else ""]
 
 
 def _estimate(e: Estimate | None, ratio: bool = True) -> str:
     if e is None:
         return ""
-    tie = " =" if ratio and e.tie else ""
-    return f"{_number(e.value)} [{_number(e.low)}, {_number(e.high)}]{tie}"
+    tie = "=" if ratio and e.tie else ""
+    return f"{tie}{_number(e.value)} ±{max(1, round(100 * e.uncertainty))}%"
+
+
+def _narrow(heading: str) -> str:
+    """On two lines, so that the table fits 80 columns."""
+    return heading.replace("/step", "\n/step").replace(" s", "\ns") if heading != "x spec" else heading
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _number(value: float | None) -> str:
@@ -55,17 +65,17 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
     for case, threads in dict.fromkeys((r.case, r.threads) for r in every):
         some = [r for r in every if (r.case, r.threads) == (case, threads)]
         title = _title(document, case, threads)
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for k, name in enumerate(columns(document)):
-            table.add_column(name, justify="left" if k < 2 else "right", no_wrap=True)
+            table.add_column(_narrow(name), justify="left" if k < 2 else "right", no_wrap=True)
         for row in some:
             if row.time is not None:
                 table.add_row(*cells(row, document))
         if table.row_count:
             console.print(table)
     for sentence in refusals(every):
-        console.print(f"[yellow]no figure[/yellow] {sentence}", highlight=False)
-    console.print(_KEY, style="dim", highlight=False)
+        console.print(f"[yellow]no figure[/yellow] {sentence}", highlight=False, soft_wrap=True)
+    console.print(_KEY, style="dim", highlight=False, soft_wrap=True)
 
 
 def markdown(document: dict[str, Any]) -> str:

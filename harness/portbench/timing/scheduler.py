@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -80,9 +81,10 @@ def measure(
             break
         started = time.monotonic()
         for k, block in enumerate(shuffle.sample(blocks, len(blocks))):
-            share = max((time.monotonic() - begin) / budget, (round_ + k / len(blocks)) / LEAST_ROUNDS * 0.99)
-            progress(min(share, 0.99) if round_ < LEAST_ROUNDS else min(1.0, (time.monotonic() - begin) / budget),
-                     f"round {round_ + 1}: {block.case.name}, {block.threads} thread{'s' * (block.threads > 1)}")
+            spent = time.monotonic() - begin
+            share = min(spent / budget if budget else 1.0, (round_ + k / len(blocks)) / LEAST_ROUNDS)
+            threads = f"{block.threads} thread{'s' * (block.threads > 1)}"
+            progress(min(share, 1.0), f"round {round_ + 1}: {block.case.name}, {threads}")
             _round(round_, block, specification, session, shuffle, failed)
         longest = max(longest, time.monotonic() - started)
     session.record("measured", rounds=round_, seconds=time.monotonic() - begin, seed=seed)
@@ -104,31 +106,32 @@ def _round(
             act()
         except PortFailure as failure:
             failed.add((ready.port.name, block.case.name, block.threads))
-            session.record("failure", port=ready.port.name, kind=failure.kind, sentence=failure.sentence,
-                           log=failure.log, **where)
+            session.record(
+                "failure", port=ready.port.name, how=failure.kind, sentence=failure.sentence, log=failure.log, **where
+            )
             return False
         return True
 
     try:
         for ready in shuffle.sample(block.ports, len(block.ports)):
             if (ready.port.name, block.case.name, block.threads) not in failed:
-                attempt(ready, lambda ready=ready: runners.append(_begin(ready, block, specification, session, where)))
+                attempt(ready, partial(_begin, ready, block, specification, session, where, runners))
         for turn in range(SAMPLES):
             for runner in shuffle.sample(runners, len(runners)):
                 if not runner.gone and turn < runner.samples:
-                    runner.gone = not attempt(
-                        runner.ready, lambda runner=runner, turn=turn: _sample(runner, turn, session, where)
-                    )
+                    runner.gone = not attempt(runner.ready, partial(_sample, runner, turn, session, where))
         for runner in runners:
             if not runner.gone:
-                attempt(runner.ready, lambda runner=runner: _finish(runner, block, session, where))
+                attempt(runner.ready, partial(_finish, runner, block, session, where))
     finally:
         for runner in runners:
             runner.close()
 
 
-def _begin(ready: Ready, block: Block, specification: Specification, session: Session, where: dict) -> _Runner:
-    """Start, load, first call, warm-up; choose how many steps make a sample."""
+def _begin(
+    ready: Ready, block: Block, specification: Specification, session: Session, where: dict, runners: list[_Runner]
+) -> None:
+    """Start, load, first call, warm-up; choose how many steps make a sample; join the runners."""
     name = ready.port.name
     # The first round pays for compilation: it finds no kernels left over from earlier runs.
     cold = tempfile.mkdtemp(prefix="portbench-cold-") if where["round"] == 0 else ""
@@ -151,7 +154,7 @@ def _begin(ready: Ready, block: Block, specification: Specification, session: Se
     except BaseException:
         runner.close()
         raise
-    return runner
+    runners.append(runner)
 
 
 def _warm_up(runner: _Runner) -> int:
@@ -179,8 +182,15 @@ def _sample(runner: _Runner, turn: int, session: Session, where: dict) -> None:
             f"{runner.ready.port.name} says that {runner.steps} steps took {nanoseconds} ns, "
             f"and the harness waited only {round_trip} ns: its clock is wrong",
         )
-    session.record("sample", port=runner.ready.port.name, turn=turn, steps=runner.steps,
-                   nanoseconds=nanoseconds, round_trip=round_trip, **where)
+    session.record(
+        "sample",
+        port=runner.ready.port.name,
+        turn=turn,
+        steps=runner.steps,
+        nanoseconds=nanoseconds,
+        round_trip=round_trip,
+        **where,
+    )
 
 
 def _finish(runner: _Runner, block: Block, session: Session, where: dict) -> None:

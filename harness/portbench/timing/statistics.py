@@ -7,6 +7,7 @@ then samples in them (T. Kalibera, R. Jones, "Rigorous benchmarking in reasonabl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,11 @@ class Estimate:
         """For a ratio: 1 lies in the interval."""
         return self.low <= 1 <= self.high
 
+    @property
+    def uncertainty(self) -> float:
+        """Half the width of the interval, as a fraction of the value."""
+        return (self.high - self.low) / 2 / self.value
+
 
 def median_time(samples: pd.DataFrame) -> Estimate:
     """Nanoseconds per unit of work and step."""
@@ -49,7 +55,7 @@ def ratio(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate | None:
     return _estimate(pair, of_medians)
 
 
-def _estimate(groups: list[list[np.ndarray]], statistic) -> Estimate:
+def _estimate(groups: list[list[np.ndarray]], statistic: Callable[[list[list[np.ndarray]]], float]) -> Estimate:
     """`groups` are ports, each a list of rounds; the same rounds are drawn for all, samples for each."""
     random = np.random.default_rng(0)
     rounds = len(groups[0])

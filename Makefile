@@ -1,0 +1,31 @@
+# make compare   check every port against the specification, time those that agree, print the table
+# make test      all tests; those of a language that is not here are skipped, with the reason
+#
+# Both need only Python 3.11 or later, and make their own environment in .venv (with uv, where it is
+# there). COMPARE_FLAGS and TEST_FLAGS are handed on: make compare COMPARE_FLAGS="--threads 1,2".
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: compare test lint clean
+
+compare: $(VENV)/ports
+	@$(BIN)/portbench compare $(COMPARE_FLAGS)
+
+test: $(VENV)/tests
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy -p portbench
+	@$(BIN)/python -m pytest $(TEST_FLAGS)
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/ports: pyproject.toml constraints.txt
+	@$(PYTHON) tools/environment.py $(VENV) ".[ports]"
+	@touch $@
+
+$(VENV)/tests: $(VENV)/ports
+	@$(PYTHON) tools/environment.py $(VENV) ".[ports,dev]"
+	@touch $@
