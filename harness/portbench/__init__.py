@@ -6,6 +6,13 @@ each port's numerical agreement with the specification, and compares their speed
 
 __version__ = "0.1.0"
 
-from portbench.session import load_results
-
 __all__ = ["__version__", "load_results"]
+
+
+def __getattr__(name: str) -> object:
+    """Import pandas and the rest only for those who ask: every hosted port imports this package as it starts."""
+    if name == "load_results":
+        from portbench.session import load_results
+
+        return load_results
+    raise AttributeError(f"module 'portbench' has no attribute '{name}'")

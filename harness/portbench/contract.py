@@ -26,12 +26,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portbench.errors import Refusal
-from portbench.manifest import Manifest, known
+from portbench.errors import Refusal, known
+
+if TYPE_CHECKING:
+    from portbench.manifest import Manifest
 
 Parameters = dict[str, Any]
 Fields = dict[str, np.ndarray]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 
 class Refusal(Exception):
     """What was asked for cannot be done. The text is one sentence: what is wrong and how to mend it."""
@@ -20,3 +23,13 @@ class PortFailure(Exception):
         self.kind = kind
         self.sentence = sentence
         self.log = log
+
+
+def known(kind: str, names: list[str], every: Collection[str]) -> list[str]:
+    """The names, each once; Refusal, with the nearest name that there is, if one is not among `every`."""
+    for name in names:
+        if name not in every:
+            near = difflib.get_close_matches(name, every, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(every) or 'none'}"
+            raise Refusal(f"There is no {kind} '{name}': {hint}")
+    return list(dict.fromkeys(names))

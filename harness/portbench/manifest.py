@@ -6,7 +6,6 @@ with portbench is used (packages announce theirs by an entry point in the group 
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import tomllib
 from importlib.metadata import entry_points
@@ -15,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from portbench.errors import Refusal
+from portbench.errors import Refusal, known
 
 FILE_NAME = "portbench.toml"
 SPEC_PORT = "spec"
@@ -96,7 +95,7 @@ class Manifest(_Table):
 
     def choose_ports(self, names: list[str]) -> list[Port]:
         """The ports of these names (all, or those of [compare], where none is named)."""
-        return [self.ports[n] for n in _known("port", names or self.compare.ports or list(self.ports), self.ports)]
+        return [self.ports[n] for n in known("port", names or self.compare.ports or list(self.ports), self.ports)]
 
 
 def spec_port(manifest: Manifest) -> Port:
@@ -110,18 +109,6 @@ def spec_port(manifest: Manifest) -> Port:
         sources=[p.name for p in [manifest.path]],
         summary="the specification itself",
     )
-
-
-def _known(kind: str, names: list[str], known: Any) -> list[str]:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(known) or 'none'}"
-            raise Refusal(f"There is no {kind} '{name}': {hint}")
-    return list(dict.fromkeys(names))
-
-
-known = _known
 
 
 def find(given: str | Path | None = None) -> Manifest:
@@ -161,7 +148,7 @@ def read(path: Path) -> Manifest:
                 port["name"] = name
     try:
         made = Manifest(root=path.resolve().parent, **table)
-        _known("port", [n for n in [*made.compare.ports, made.compare.baseline] if n], made.ports)
+        known("port", [n for n in [*made.compare.ports, made.compare.baseline] if n], made.ports)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the manifest"

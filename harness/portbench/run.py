@@ -12,9 +12,9 @@ from portbench import contract, hosts, session
 from portbench.agreement import reference
 from portbench.agreement.certificate import Certificate, check
 from portbench.contract import Case, Specification
-from portbench.errors import PortFailure, Refusal
+from portbench.errors import PortFailure, Refusal, known
 from portbench.hosts import Ready
-from portbench.manifest import Manifest, Port, known, spec_port
+from portbench.manifest import Manifest, Port, spec_port
 from portbench.progress import Progress
 from portbench.session import Session
 from portbench.timing.scheduler import Block, measure

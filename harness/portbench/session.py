@@ -115,7 +115,7 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
     ns_per_step, ns_per_unit, level (agreement reached), certified. docs/session.md has the details.
     """
     path = Path(path)
-    files = sorted([*path.glob("*.json"), *path.glob("*.jsonl")]) if path.is_dir() else [path]
+    files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
     if not files:
         raise Refusal(f"There is no session in {path}: run `portbench compare` first")
     frames = []

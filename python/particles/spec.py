@@ -283,7 +283,7 @@ def kinetic_energy(v, add=np.sum):
 
 
 def temperature(parameters, v, add=np.sum):
-    """Twice the kinetic energy per degree of freedom: 3 N - 3 where total momentum is conserved (periodic), else 3 N."""
+    """Twice the kinetic energy per degree of freedom: 3 N, less 3 where momentum is conserved (periodic)."""
     free = len(v) - 1 if parameters["boundary"] == "periodic" else len(v)
     return 2 * kinetic_energy(v, add) / (3 * max(free, 1))
 
@@ -347,9 +347,9 @@ def probes():
     probe("on the faces of the box", [[0, 0, 0], [1.5, up(8, 0), 1], [up(8, 0), 4, 4], [0, 4, 2]], cube)
     touching = [[0, 0, 0], [1.25, 0, 0.5], [8, 4, 4], [4, 8, 1], [3, 8, 2]]
     probe("touching the walls", touching, cube, "walls", velocity=np.ones((5, 3)))
-    # At speed 1900 and dt 0.005 a particle bounces twice in one step.
-    probe("two bounces in one step", [[1, 1, 1], [6, 6, 6]], cube, "walls", velocity=[[1900, 0, -700], [0, -20, 0]])
-    probe("through the whole box in one step", [[1, 1, 1], [6, 6, 6]], cube, velocity=[[1900, 0, -700], [0, -20, 0]])
+    # At speed 3300 and dt 0.005 a particle crosses twice its box, and bounces twice, in one step.
+    probe("two bounces in one step", [[1, 1, 1], [6, 6, 6]], cube, "walls", velocity=[[3300, 0, -2100], [0, -20, 0]])
+    probe("through the whole box in one step", [[1, 1, 1], [6, 6, 6]], cube, velocity=[[3300, 0, -2100], [0, -20, 0]])
     random = np.random.default_rng(5)
     grid = np.stack(np.meshgrid(*[np.arange(4.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     for count in (3, 17, 33, 63):

@@ -1,0 +1,60 @@
+"""What the tests share: the command line as a person runs it, and small projects made for one test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from portbench import hosts, manifest
+from portbench.manifest import Manifest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+WAVE = HERE / "wave"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All tests share a cache of their own: twins and builds are made once, and nobody's are touched."""
+    os.environ.setdefault("PORTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Manifest:
+    """The manifest of this repository."""
+    return manifest.read(ROOT / "portbench.toml")
+
+
+@pytest.fixture
+def portbench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """portbench("check", "--ports", "x", cwd=...) in a process of its own, as a person runs it."""
+
+    def run(*arguments: str, cwd: Path | None = None, timeout: float = 240, **environment: str):
+        return subprocess.run(
+            [sys.executable, "-m", "portbench", *arguments],
+            cwd=cwd or tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+
+    return run
+
+
+def required() -> list[str]:
+    return os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()
+
+
+def need(bundled: Manifest, name: str) -> None:
+    """Skip, with the reason, if this port's toolchain is not here; fail if PORTBENCH_REQUIRE names it."""
+    lack = hosts.missing(bundled, bundled.ports[name])
+    if lack and name in required():
+        pytest.fail(f"PORTBENCH_REQUIRE names {name}, and {lack}")
+    if lack:
+        pytest.skip(lack)

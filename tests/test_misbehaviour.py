@@ -1,0 +1,131 @@
+"""Ports that break the rules: each gets one clear sentence and a non-zero exit, and hurts nobody else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import HERE, WAVE
+
+# what the port does wrong -> the kind of verdict, and words that its sentence must hold
+MODES = {
+    "crashes": ("A0", ["ended by signal SIGABRT"]),
+    "exits": ("A0", ["exit status 3", "disk of cheese"]),
+    "refuses to run": ("A0", ["refused 'run", "the stars are wrong"]),
+    "forgets the time": ("A0", ["without nanoseconds"]),
+    "floods": ("A0", ["without an end of line", "only replies go to stdout"]),
+    "prints": ("A0", ["'step 1 of 100'", "a reply begins with ok or error"]),
+    "prints a banner": ("A0", ["Welcome to my port!"]),
+    "answers twice": ("A0", ["stdout"]),
+    "turns NaN": ("A2", ["nan"]),
+    "does nothing": ("A0", ["run 1 changed nothing"]),
+    "writes nothing": ("A0", [""]),
+    "forgets a field": ("A0", ["never written"]),
+    "saves a wrong shape": ("A0", ["bytes where shape"]),
+    "rounds the parameters": ("A0", ["came back as"]),
+    "lies about its threads": ("A0", ["says that it uses 7"]),
+    "speaks another protocol": ("A0", ["protocol=2"]),
+    "knows every command": ("A0", ["an unknown command got `ok`"]),
+    "loads NaN": ("A0", ["NaN got `ok`"]),
+    "ignores what it cannot read": ("A0", ["folder that does not exist got `ok`"]),
+}
+
+
+def project(folder: Path, *modes: str) -> Path:
+    """A manifest whose ports misbehave in these ways; "" behaves."""
+    ports = "\n".join(
+        f"""
+[ports.{mode.replace(" ", "-") or "right"}]
+host = "executable"
+run = ["{sys.executable}", "{HERE / "misbehaving" / "port.py"}", "{mode}"]
+sources = ["{HERE / "misbehaving" / "port.py"}"]
+threads = false
+"""
+        for mode in modes
+    )
+    (folder / "portbench.toml").write_text(
+        f"""
+[project]
+name = "misbehaving"
+spec = "wave"
+python-path = ["{WAVE}"]
+[compare]
+cases = ["short"]
+[check]
+steps = {{ default = 20 }}
+{ports}
+"""
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def wave_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(WAVE))
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """All of them checked in one go: one that dies must not keep the others from being checked."""
+    import os
+    import subprocess
+
+    folder = project(tmp_path_factory.mktemp("misbehaving"), "", *MODES)
+    done = subprocess.run(
+        [sys.executable, "-m", "portbench", "check", "--json", "--quiet"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "PYTHONPATH": str(WAVE)},
+    )
+    assert done.returncode == 1, done.stderr
+    return {c["port"]: c for c in json.loads(done.stdout)["certificates"]}
+
+
+def test_the_same_port_without_a_fault_is_certified(verdicts: dict) -> None:
+    """Or else the tests below would prove nothing."""
+    assert verdicts["right"]["holds"], verdicts["right"]["finding"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fault_is_found_and_said(mode: str, verdicts: dict) -> None:
+    level, words = MODES[mode]
+    certificate = verdicts[mode.replace(" ", "-")]
+    assert not certificate["holds"]
+    failed = certificate["verdicts"][-1]
+    assert not failed["passed"]
+    assert failed["level"] == level, certificate["finding"]
+    for word in words:
+        assert word in certificate["finding"]
+    assert "\n" not in certificate["finding"]
+
+
+def test_a_port_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Within its time limit, children and all."""
+    import os
+
+    from portbench.errors import PortFailure
+    from portbench.protocol import RunningPort
+
+    command = [sys.executable, str(HERE / "misbehaving" / "port.py"), "hangs"]
+    with RunningPort("hangs", command, dict(os.environ), tmp_path) as port:
+        port.hello()
+        with pytest.raises(PortFailure, match=r"did not reply to 'run 1' within 0\.5 s") as caught:
+            port.run(1, timeout=0.5)
+        assert caught.value.kind == "hung"
+        assert not psutil.pid_exists(port.process.pid) or port.process.poll() is not None
+
+
+def test_a_clock_that_lies_gets_no_figure(portbench, tmp_path: Path) -> None:
+    """Certified, and then claims more time than passed."""
+    project(tmp_path, "lies about the time", "")
+    done = portbench("compare", "--budget", "1", "--quiet", "--json")
+    rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
+    assert done.returncode == 1
+    assert "its clock is wrong" in rows["lies-about-the-time"]["refusal"]
+    assert rows["lies-about-the-time"]["time"] is None
+    assert rows["right"]["time"]["value"] > 0

@@ -1,0 +1,120 @@
+"""Nothing is lost and nobody is left behind: sessions that are killed, interrupted, or run to the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from test_bad_input import write
+
+import portbench as package
+from portbench import session
+from portbench.errors import Refusal
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    write(folder, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\n")
+    command = [sys.executable, "-m", "portbench", "bench", "--cases", "tiny", "--budget", "60", "--quiet", *arguments]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for_samples(folder: Path, count: int) -> Path:
+    for _ in range(600):
+        for journal in (folder / "results").glob("*.jsonl"):
+            if journal.read_text().count('"kind": "sample"') >= count:
+                return journal
+        time.sleep(0.1)
+    pytest.fail("no samples after a minute")
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=10)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a port whose harness was killed in mid-command")
+def test_a_killed_harness_loses_nothing_and_leaves_nobody(tmp_path: Path) -> None:
+    harness = start(tmp_path)
+    journal = wait_for_samples(tmp_path, 3)
+    children = psutil.Process(harness.pid).children(recursive=True)
+    assert children
+    harness.kill()
+    harness.wait()
+    assert gone(children)
+    frame = package.load_results(journal)
+    assert len(frame) >= 3
+    assert set(frame["port"]) == {"honest", "spec"}
+
+
+def test_ctrl_c_ends_in_good_order(tmp_path: Path) -> None:
+    harness = start(tmp_path)
+    wait_for_samples(tmp_path, 1)
+    children = psutil.Process(harness.pid).children(recursive=True)
+    harness.send_signal(signal.SIGINT)
+    _, said = harness.communicate(timeout=20)
+    assert harness.returncode == 130
+    assert gone(children)
+    assert "every finished sample is in" in said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+
+
+def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: Path) -> None:
+    write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\n")
+    done = portbench("compare", "--cases", "tiny", "--budget", "2", "--json", "--quiet", "--threads", "1,2")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["schema"] == "portbench-output/1"
+    assert said["ok"] is True
+    rows = {(r["port"], r["threads"]): r for r in said["rows"]}
+    assert set(rows) == {("honest", 1), ("honest", 2), ("spec", 1), ("spec", 2)}
+    row = rows["honest", 1]
+    assert row["level"] == "A4"
+    assert row["time"]["low"] <= row["time"]["value"] <= row["time"]["high"]
+    assert 0.5 < row["over_spec"]["value"] < 2  # it is the specification
+    assert row["memory"] > 1e7
+    assert row["start"] > 0.05
+    document = session.read(tmp_path / said["session"])
+    assert not list((tmp_path / "results").glob("*.jsonl"))
+    assert document["machine"]["processor"]
+    assert document["certificates"][0]["holds"]
+    frame = package.load_results(tmp_path / "results")
+    assert len(frame) == len(document["samples"])
+    assert set(frame.columns) >= {"port", "case", "threads", "round", "ns_per_unit", "level", "certified"}
+    assert frame[frame.port == "honest"]["certified"].all()
+    per_unit = frame["nanoseconds"] / frame["steps"] / 64
+    assert (abs(frame["ns_per_unit"] / per_unit - 1) < 1e-12).all()
+    shown = portbench("report", said["session"])
+    assert "tiny: 64 particles, 1 thread" in shown.stdout
+    assert "| honest | A4/2 |" in portbench("report", said["session"], "--markdown").stdout
+
+
+def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) -> None:
+    """After an edit of the port's source its old certificate does not count."""
+    write(tmp_path, "[check]\nsteps = {default = 2}\n")
+    cache = {"PORTBENCH_CACHE": str(tmp_path / "cache")}
+    arguments = ("bench", "--cases", "tiny", "--budget", "0", "--json")
+    assert "rounding twins" in portbench(*arguments, **cache).stderr
+    assert "rounding twins" not in portbench(*arguments, **cache).stderr
+    text = (tmp_path / "honest.py").read_text()
+    (tmp_path / "honest.py").write_text(text.replace('sim["p"], sim["s"], steps', 'sim["p"], sim["s"], 2 * steps'))
+    done = portbench(*arguments, **cache)
+    row = next(r for r in json.loads(done.stdout)["rows"] if r["port"] == "honest")
+    assert done.returncode == 1
+    assert row["time"] is None
+    assert row["refusal"].startswith("A3: ")
+
+
+def test_a_file_that_is_no_session(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"schema": "other"}')
+    with pytest.raises(Refusal, match="no session of schema"):
+        package.load_results(tmp_path / "x.json")
+    with pytest.raises(Refusal, match="There is no session in"):
+        package.load_results(tmp_path / "empty")
+    assert os.listdir(tmp_path) == ["x.json"]
