@@ -137,7 +137,7 @@ def test_impossible_state(portbench, tmp_path: Path, change: str, words: str) ->
     """A specification whose initial state is not legal."""
     (tmp_path / "bad.py").write_text(
         f"from particles.spec import *\nfrom particles import spec\n"
-        f"def disordered_state(parameters):\n    state = spec.disordered_state(parameters)\n    {change}\n    return state\n"
+        f"def disordered_state(p):\n    state = spec.disordered_state(p)\n    {change}\n    return state\n"
     )
     write(tmp_path, spec="bad")
     done = portbench("check", "--cases", "tiny")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -117,4 +116,4 @@ def test_a_file_that_is_no_session(tmp_path: Path) -> None:
         package.load_results(tmp_path / "x.json")
     with pytest.raises(Refusal, match="There is no session in"):
         package.load_results(tmp_path / "empty")
-    assert os.listdir(tmp_path) == ["x.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
