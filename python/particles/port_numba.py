@@ -1,0 +1,377 @@
+"""Particles in a box, in loops compiled by Numba.
+
+1. wrap the particles into the box and add their periodic images within reach, the cutoff plus a skin
+2. sort particles and images into cells of half the reach
+3. list for each particle all neighbours within reach
+4. per step: half kick, drift, images follow (or all anew if a particle has moved half the skin),
+   forces, half kick
+
+The list is full: each pair stands in it from both sides, so that each thread writes only to its own
+particles and the bits do not depend on the number of threads. Nothing is allocated while stepping,
+unless an array turns out to be too small for the images or the neighbours, and grows.
+
+Neighbour lists with a skin: L. Verlet, Phys. Rev. 159, 98 (1967). Cells: M. P. Allen, D. J.
+Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import prange
+
+from particles.checks import check, check_forces
+
+SKIN = 0.3
+PARALLEL = numba.config.NUMBA_NUM_THREADS > 1
+
+compiled = numba.njit(cache=True, error_model="numpy")
+over_particles = numba.njit(cache=True, error_model="numpy", parallel=PARALLEL)
+# Not plain fastmath=True, which would also promise that there are no NaNs: they must be seen.
+over_pairs = numba.njit(
+    cache=True, error_model="numpy", parallel=PARALLEL, fastmath={"contract", "reassoc", "nsz", "arcp"}
+)
+
+
+def about():
+    return {"version": numba.__version__, "threads": numba.get_num_threads()}
+
+
+def load(parameters, state):
+    """One System for each box."""
+    check(parameters, state)
+    return [make(parameters, x, v) for x, v in zip(state["position"], state["velocity"])]
+
+
+def run(systems, steps):
+    for k, system in enumerate(systems):
+        systems[k] = advance(system, steps)
+        check_forces(systems[k].force)
+
+
+def state(systems):
+    """Every field of the specification, boxes first."""
+    fields = [observe(system) for system in systems]
+    return {name: np.array([f[name] for f in fields]) for name in fields[0]}
+
+
+class System(NamedTuple):
+    """One box: n particles, followed in x by their images."""
+
+    n: int
+    box: np.ndarray  # (3,)
+    periodic: bool
+    cutoff: float
+    skin: float
+    dt: float
+    x: np.ndarray  # (3, room): positions, of images too
+    v: np.ndarray  # (3, n)
+    force: np.ndarray  # (3, n)
+    listed: np.ndarray  # (3, n): positions when the neighbours were listed
+    source: np.ndarray  # (room,): the particle of which this is an image
+    shift: np.ndarray  # (3, room): by what
+    cells: np.ndarray  # (3,): how many, with two more on every side for the images
+    side: np.ndarray  # (3,): of a cell
+    cell: np.ndarray  # (room,): in which each lies
+    first: np.ndarray  # (cells + 1,): where each begins in `inside`
+    inside: np.ndarray  # (room,): particles and images in the order of their cells
+    sorted: np.ndarray  # (3, room): their positions in that order
+    neighbours: np.ndarray  # (n, width), unsigned: then an index needs no test for being negative
+    count: np.ndarray  # (n,): of neighbours
+    total: np.ndarray  # (1,): particles and images; 0 before there is a list
+
+
+def make(parameters, position, velocity):
+    """A System with its forces still to be found."""
+    n = len(position)
+    box, cutoff = np.array(parameters["box"], dtype=float), float(parameters["cutoff"])
+    skin = min(SKIN, cutoff)
+    half_reach = 0.5 * (cutoff + skin)
+    # No more than a few cells per particle, however thin the gas; none smaller than half the reach.
+    inner = np.clip((box / half_reach).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
+    cells = inner + 4
+    periodic = parameters["boundary"] == "periodic"
+    room = n + (int(n * (np.prod(1 + 2.2 * (cutoff + skin) / box) - 1)) + 64 if periodic else 0)
+    x = np.zeros((3, room))
+    x[:, :n] = position.T
+    return System(
+        n=n,
+        box=box,
+        periodic=periodic,
+        cutoff=cutoff,
+        skin=skin,
+        dt=float(parameters["dt"]),
+        x=x,
+        v=np.array(velocity.T, order="C"),
+        force=np.zeros((3, n)),
+        listed=np.zeros((3, n)),
+        source=np.zeros(room, np.uint32),
+        shift=np.zeros((3, room)),
+        cells=cells,
+        side=np.maximum(box / inner, half_reach),
+        cell=np.zeros(room, np.int64),
+        first=np.zeros(int(np.prod(cells)) + 1, np.int64),
+        inside=np.zeros(room, np.uint32),
+        sorted=np.zeros((3, room)),
+        neighbours=np.zeros((n, int(6 * n / np.prod(box) * (cutoff + skin) ** 3) + 16), np.uint32),
+        count=np.zeros(n, np.int64),
+        total=np.zeros(1, np.int64),
+    )
+
+
+@compiled
+def grow(s):
+    """The same particles with half as much room again for images and neighbours."""
+    room, width = s.x.shape[1] * 3 // 2 + 64, s.neighbours.shape[1] * 3 // 2 + 16
+    x = np.zeros((3, room))
+    x[:, : s.n] = s.x[:, : s.n]
+    return System(
+        s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
+        x, s.v, s.force, s.listed, np.zeros(room, np.uint32), np.zeros((3, room)),
+        s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room)),
+        np.zeros((s.n, width), np.uint32), s.count, s.total,
+    )  # fmt: skip
+
+
+@compiled
+def wrap(s):
+    """Bring the particles of a periodic box back into [0, L)."""
+    for k in range(3):
+        for i in range(s.n):
+            x = s.x[k, i] - s.box[k] * np.floor(s.x[k, i] / s.box[k])
+            s.x[k, i] = x if x < s.box[k] else 0.0  # -1e-17 is wrapped to just L by rounding
+
+
+@compiled
+def make_images(s):
+    """Append the images within reach of the box, and count them; whether there was room."""
+    reach = s.cutoff + s.skin
+    total = s.n
+    for k in range(3):  # images of images too: along edges and at corners
+        for i in range(total):  # not those that this direction adds
+            x = s.x[k, i]
+            for sign in (-1, 1):
+                if (sign == 1 and x < reach) or (sign == -1 and x >= s.box[k] - reach):
+                    if total == s.x.shape[1]:
+                        return False
+                    for m in range(3):
+                        s.shift[m, total] = s.shift[m, i] if i >= s.n else 0.0
+                        s.x[m, total] = s.x[m, i]
+                    s.shift[k, total] += sign * s.box[k]
+                    s.x[k, total] += sign * s.box[k]
+                    s.source[total] = s.source[i] if i >= s.n else i
+                    total += 1
+    s.total[0] = total
+    return True
+
+
+@compiled
+def sort_into_cells(s):
+    """Counting sort of particles and images."""
+    total = s.total[0]
+    s.first[:] = 0
+    for i in range(total):
+        c = 0
+        for k in range(3):
+            place = int(np.floor(s.x[k, i] / s.side[k])) + 2
+            c = c * s.cells[k] + min(max(place, 0), s.cells[k] - 1)
+        s.cell[i] = c
+        s.first[c + 1] += 1
+    for c in range(s.first.size - 1):
+        s.first[c + 1] += s.first[c]
+    for i in range(total):
+        c = s.cell[i]
+        at = s.first[c]  # ends as the beginning of the next cell
+        s.first[c] += 1
+        s.inside[at] = i
+        for k in range(3):
+            s.sorted[k, at] = s.x[k, i]
+    for c in range(s.first.size - 1, 0, -1):
+        s.first[c] = s.first[c - 1]
+    s.first[0] = 0
+
+
+@over_particles
+def list_neighbours(s):
+    """List all within reach of each particle; whether there was room."""
+    reach2 = (s.cutoff + s.skin) ** 2
+    width = s.neighbours.shape[1]
+    rows, columns = s.cells[1] * s.cells[2], s.cells[2]
+    crowded = 0
+    for i in prange(s.n):
+        x, y, z = s.x[0, i], s.x[1, i], s.x[2, i]
+        mine = s.neighbours[i]
+        count = 0
+        for a in range(-2, 3):
+            for b in range(-2, 3):
+                c = s.cell[i] + a * rows + b * columns
+                begin, end = s.first[c - 2], s.first[c + 3]  # five cells in a row along z
+                inside = s.inside[begin:end]
+                xs, ys, zs = s.sorted[0, begin:end], s.sorted[1, begin:end], s.sorted[2, begin:end]
+                if count + inside.size > width:
+                    crowded += 1
+                    break
+                at = np.uint64(count)
+                for k in range(np.uint64(inside.size)):  # no branch: what is not near is overwritten by the next
+                    dx, dy, dz = x - xs[k], y - ys[k], z - zs[k]
+                    near = (dx * dx + dy * dy + dz * dz < reach2) & (inside[k] != i)
+                    mine[at] = inside[k]
+                    at += np.uint64(near)
+                count = np.int64(at)
+        s.count[i] = count
+    return crowded == 0
+
+
+@over_particles
+def moved_too_far(s):
+    """Whether two particles can have come within the cutoff that are not in the list."""
+    most = 0.0
+    for i in prange(s.n):
+        dx, dy, dz = s.x[0, i] - s.listed[0, i], s.x[1, i] - s.listed[1, i], s.x[2, i] - s.listed[2, i]
+        most = max(most, dx * dx + dy * dy + dz * dz)
+    return not most <= (0.5 * s.skin) ** 2
+
+
+@over_particles
+def move_images(s):
+    """Images follow their particles."""
+    for i in prange(s.n, s.total[0]):
+        for k in range(3):
+            s.x[k, i] = s.x[k, s.source[i]] + s.shift[k, i]
+
+
+@over_pairs
+def forces(s):
+    """Force on each particle from its neighbours within the cutoff."""
+    cutoff2 = s.cutoff * s.cutoff
+    xs, ys, zs = s.x[0], s.x[1], s.x[2]
+    for i in prange(s.n):
+        x, y, z = xs[i], ys[i], zs[i]
+        fx = fy = fz = 0.0
+        for j in s.neighbours[i, : s.count[i]]:
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            r2 = dx * dx + dy * dy + dz * dz
+            f_over_r = pair_force(r2)
+            f_over_r = f_over_r if r2 < cutoff2 else 0.0
+            fx += f_over_r * dx
+            fy += f_over_r * dy
+            fz += f_over_r * dz
+        s.force[0, i], s.force[1, i], s.force[2, i] = fx, fy, fz
+
+
+@compiled
+def potential_and_virial(s):
+    """Sums over the pairs: of their energy, and of r . f."""
+    cutoff2 = s.cutoff * s.cutoff
+    shift = pair_potential(cutoff2)
+    potential = virial = 0.0
+    for i in range(s.n):
+        u = w = 0.0
+        for j in s.neighbours[i, : s.count[i]]:
+            dx, dy, dz = s.x[0, i] - s.x[0, j], s.x[1, i] - s.x[1, j], s.x[2, i] - s.x[2, j]
+            r2 = dx * dx + dy * dy + dz * dz
+            if r2 < cutoff2:
+                u += pair_potential(r2) - shift
+                w += pair_force(r2) * r2
+        potential += u
+        virial += w
+    return 0.5 * potential, 0.5 * virial  # each pair was met from both sides
+
+
+@numba.njit(cache=True, error_model="numpy", inline="always")
+def pair_potential(r2):
+    """Lennard-Jones energy at the squared distance r2, not shifted."""
+    s6 = 1 / (r2 * r2 * r2)
+    return 4 * (s6 * s6 - s6)
+
+
+@numba.njit(cache=True, error_model="numpy", inline="always")
+def pair_force(r2):
+    """f(r)/r at the squared distance r2."""
+    s2 = 1 / r2
+    s6 = s2 * s2 * s2
+    return 24 * (2 * s6 * s6 - s6) * s2
+
+
+@over_particles
+def drift(s):
+    """Move by v dt; between walls, bounce until inside. Whether no particle was too fast."""
+    escaped = 0
+    for i in prange(s.n):
+        for k in range(3):
+            x, v, side = s.x[k, i] + s.dt * s.v[k, i], s.v[k, i], s.box[k]
+            if not abs(x) < 100 * side:
+                escaped += 1
+            elif not s.periodic:
+                while x < 0 or x > side:
+                    x = -x if x < 0 else 2 * side - x
+                    v = -v
+                s.v[k, i] = v
+            s.x[k, i] = x
+    return escaped == 0
+
+
+@over_particles
+def kick(s):
+    """Half a time step of acceleration."""
+    half = 0.5 * s.dt
+    for i in prange(s.n):
+        for k in range(3):
+            s.v[k, i] += half * s.force[k, i]
+
+
+@compiled
+def rebuild(s):
+    """Images, cells and neighbours anew, in a larger System if need be."""
+    if s.periodic:
+        wrap(s)
+    s.total[0] = s.n
+    while True:
+        if not s.periodic or make_images(s):
+            sort_into_cells(s)
+            if list_neighbours(s):
+                break
+        s = grow(s)
+    s.listed[:] = s.x[:, : s.n]
+    return s
+
+
+@compiled
+def advance(s, steps):
+    """Velocity Verlet. Returns the System, which may have grown."""
+    if s.total[0] == 0:
+        s = rebuild(s)
+        forces(s)
+    for _ in range(steps):
+        kick(s)
+        if not drift(s):
+            raise ValueError("a particle crossed the box many times in one step: the time step is too long")
+        if moved_too_far(s):
+            s = rebuild(s)
+        else:
+            move_images(s)
+        forces(s)
+        kick(s)
+    return s
+
+
+def observe(system):
+    """The fields of one box, as the specification shapes them."""
+    n, v = system.n, system.v
+    x = system.x[:, :n].copy()
+    if system.periodic:
+        wrap(system._replace(x=x))
+    kinetic = 0.5 * np.sum(v * v)
+    potential, virial = potential_and_virial(system)
+    free = max(n - 1, 1) if system.periodic else n
+    return {
+        "position": x.T,
+        "velocity": v.T,
+        "force": system.force.T,
+        "kinetic_energy": kinetic,
+        "potential_energy": potential,
+        "virial": virial,
+        "pressure": (2 * kinetic + virial) / (3 * np.prod(system.box)),
+        "temperature": 2 * kinetic / (3 * free),
+        "momentum": np.sum(v, axis=1),
+    }
