@@ -172,9 +172,10 @@ def sort_into_cells(s):
     s.first[:] = 0
     for i in range(total):
         c = 0
+        rim = 2 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
         for k in range(3):
             place = int(np.floor(s.x[k, i] / s.side[k])) + 2
-            c = c * s.cells[k] + min(max(place, 0), s.cells[k] - 1)
+            c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
         s.cell[i] = c
         s.first[c + 1] += 1
     for c in range(s.first.size - 1):
