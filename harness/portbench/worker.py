@@ -216,9 +216,14 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--precision", default="float64")
     parse.add_argument("--path", action="append", default=[])
     given = parse.parse_args(arguments)
-    # Standard output is the protocol's alone: give the port standard error in its place.
+    # Standard input and output are the protocol's alone. The port gets standard error in place of
+    # the one; and nothing in place of the other, or Julia would make it non-blocking for us all.
+    commands = os.fdopen(os.dup(0), encoding="utf-8")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     sys.path[:0] = given.path
     specification = Specification(importlib.import_module(given.spec))
     makers = {
@@ -228,7 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     loop = Loop(given.port, given.precision, makers[given.host], specification)
     try:
-        loop.serve(sys.stdin, replies)
+        loop.serve(commands, replies)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,0 +1,61 @@
+# The Lennard-Jones potential, summed over the lists of neighbours.
+
+"The force on each particle of a chunk: the sum of its pair forces."
+function forces!(system, chunk)
+    (; position, force) = system
+    (; particles, offset, neighbours) = chunk
+    cutoff2 = system.parameters.cutoff^2
+    @inbounds for (m, i) in enumerate(particles)
+        x = position[i]
+        f = zero(x)
+        # No branch: a pair beyond the cutoff adds zero, and so the loop runs in vectors.
+        @simd for k in offset[m]+1:offset[m+1]
+            d = x - position[neighbours[k]]
+            r2 = norm2(d)
+            f += ifelse(r2 < cutoff2, pair_force(r2), zero(r2)) * d
+        end
+        force[i] = f
+    end
+end
+
+forces!(system) = in_parallel(chunk -> forces!(system, chunk), system.chunks)
+
+"Sums over all pairs: of their energy, and of r . f."
+function potential_and_virial(system::System{T}) where {T}
+    energy, virial = zeros(T, length(system.velocity)), zeros(T, length(system.velocity))
+    in_parallel(chunk -> potential_and_virial!(energy, virial, system, chunk), system.chunks)
+    return sum(energy) / 2, sum(virial) / 2      # each pair was met twice, once from either side
+end
+
+function potential_and_virial!(energy, virial, system, chunk)
+    (; position) = system
+    (; particles, offset, neighbours) = chunk
+    cutoff2 = system.parameters.cutoff^2
+    shift = pair_potential(cutoff2)
+    @inbounds for (m, i) in enumerate(particles)
+        u = w = zero(cutoff2)
+        @simd for k in offset[m]+1:offset[m+1]
+            r2 = norm2(position[i] - position[neighbours[k]])
+            near = r2 < cutoff2
+            u += ifelse(near, pair_potential(r2) - shift, zero(r2))
+            w += ifelse(near, pair_force(r2) * r2, zero(r2))
+        end
+        energy[i], virial[i] = u, w
+    end
+end
+
+"Lennard-Jones energy at the squared distance `r2`, not shifted."
+@inline function pair_potential(r2)
+    s6 = 1 / (r2 * r2 * r2)
+    return 4 * (s6 * s6 - s6)
+end
+
+"f(r)/r at the squared distance `r2`: times the vector between two particles, their force."
+@inline function pair_force(r2)
+    s2 = 1 / r2
+    s6 = s2 * s2 * s2
+    return 24 * muladd(2 * s6, s6, -s6) * s2
+end
+
+"The squared length of a vector."
+@inline norm2(d) = muladd(d[3], d[3], muladd(d[2], d[2], d[1] * d[1]))

@@ -1,0 +1,73 @@
+# Velocity Verlet, and what happens at the boundary.
+
+"Advance by `steps` time steps; the forces must be those of the current positions, and are again."
+function advance!(system, steps)
+    (; chunks) = system
+    for _ in 1:steps
+        in_parallel(chunks) do chunk
+            kick!(system, chunk)
+            drift!(system, chunk)
+        end
+        any(chunk -> chunk.lost, chunks) && return system      # `check_motion` will say so
+        moved_too_far(system) ? rebuild!(system) : move_images!(system)
+        in_parallel(chunks) do chunk
+            forces!(system, chunk)
+            kick!(system, chunk)
+        end
+    end
+    return system
+end
+
+"Half a time step of acceleration."
+function kick!(system, chunk)
+    (; velocity, force) = system
+    half = system.parameters.dt / 2
+    @inbounds @simd for i in chunk.particles
+        velocity[i] += half * force[i]
+    end
+end
+
+"Move by `v dt`, and bounce off the walls if there are any."
+function drift!(system, chunk)
+    (; position, velocity, listed_at) = system
+    (; boundary, box, dt) = system.parameters
+    moved, lost = zero(dt), false
+    @inbounds for i in chunk.particles
+        x, v = position[i] + dt * velocity[i], velocity[i]
+        inside(x, box) || (lost = true; continue)
+        x, velocity[i] = bounce(boundary, x, v, box)
+        position[i] = x
+        distance2 = norm2(x - listed_at[i])
+        moved = ifelse(distance2 > moved, distance2, moved)
+    end
+    chunk.moved, chunk.lost = moved, lost
+end
+
+"Whether x is within 100 boxes. Nothing that makes sense moves further; a NaN does not either."
+inside(x, box) = all(abs.(x) .< 100 .* box)
+
+bounce(::Periodic, x, v, box) = x, v
+function bounce(::Walls, x, v, box)
+    all(0 .<= x .<= box) && return x, v
+    bounced = bounce.(Ref(Walls()), x, v, box)
+    return first.(bounced), last.(bounced)
+end
+
+"Elastic reflection along one axis, repeated until inside."
+function bounce(::Walls, q::Real, v, side)
+    while q < 0 || q > side
+        q, v = (q < 0 ? -q : 2side - q), -v
+    end
+    return q, v
+end
+
+"Throw one clear sentence if the particles cannot be where they are, or are pulled without limit."
+function check_motion(system)
+    (; box) = system.parameters
+    particles = eachindex(system.velocity)
+    all(i -> inside(system.position[i], box), particles) && !any(chunk -> chunk.lost, system.chunks) ||
+        throw(ArgumentError(
+            "a particle crossed the box many times in one step: the time step is too long"))
+    all(f -> all(isfinite, f), system.force) || throw(ArgumentError(
+        "the force on a particle is not finite: particles are too close to each other"))
+end

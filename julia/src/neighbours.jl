@@ -1,0 +1,131 @@
+# Who is near whom: periodic images, cells, and lists that stay valid for several steps.
+
+"Wrap, make images, sort, and list the neighbours of every particle."
+function rebuild!(system)
+    wrap!(system)
+    make_images!(system)
+    sort_into_cells!(system)
+    renumber!(system)
+    in_parallel(chunk -> list_neighbours!(system, chunk), system.chunks)
+    copyto!(system.listed_at, 1, system.position, 1, length(system.listed_at))
+    return system
+end
+
+"Bring the particles back into the box, to [0, L), if it is periodic."
+wrap!(::System{<:Any,Walls}) = nothing
+function wrap!(system::System{<:Any,Periodic})
+    for i in eachindex(system.velocity)
+        system.position[i] = wrap.(system.position[i], system.parameters.box)
+    end
+end
+
+function wrap(q, side)
+    q -= side * floor(q / side)
+    return q >= side ? zero(q) : q     # -1e-17 is wrapped to just L by rounding
+end
+
+"Find all the images that lie within reach of the box; a particle near several faces has several."
+make_images!(::System{<:Any,Walls}) = nothing
+function make_images!(system::System{T,Periodic}) where {T}
+    (; box) = system.parameters
+    (; reach, position, images) = system
+    empty!(images)
+    for i in eachindex(system.velocity)
+        low, high = position[i] .< reach, position[i] .>= box .- reach
+        any(low) || any(high) || continue
+        for a in -high[1]:low[1], b in -high[2]:low[2], c in -high[3]:low[3]
+            a == b == c == 0 || push!(images, Image{T}(i, SVector(a, b, c) .* box))
+        end
+    end
+    resize!(position, length(system.velocity) + length(images))
+    move_images!(system)
+end
+
+"Put the images where their particles now are, some sides of the box further."
+function move_images!(system)
+    (; position, images) = system
+    n = length(system.velocity)
+    @inbounds for (g, image) in enumerate(images)
+        position[n+g] = position[image.source] + image.shift
+    end
+end
+
+"Counting sort of the particles and images into cells."
+function sort_into_cells!(system)
+    (; position, cells) = system
+    (; offset, cell, order) = cells
+    foreach(list -> resize!(list, length(position)), (cell, order, cells.position))
+    fill!(offset, 0)
+    @inbounds for p in eachindex(position)
+        c = cell_at(cells, position[p])
+        cell[p] = c
+        offset[c+2] += 1
+    end
+    cumsum!(offset, offset)
+    @inbounds for p in eachindex(position)
+        c = cell[p]
+        k = offset[c+1] += 1
+        order[k] = p
+        cells.position[k] = position[p]
+    end
+end
+
+@inline function cell_at(cells, x)
+    a, b, c = unsafe_trunc.(Int, floor.(x .* cells.per_length)) .+ BORDER
+    return (a * cells.size[2] + b) * cells.size[3] + c + 1
+end
+
+"Number the particles in the order of their cells: those near in space become near in memory."
+function renumber!(system)
+    (; id, position, velocity, images, cells) = system
+    old_velocity = copyto!(system.force, velocity)     # forces are found anew after this
+    old_id = copyto!(cells.cell, id)
+    particles = length(velocity)
+    new = 0
+    @inbounds for k in eachindex(cells.order)
+        old = cells.order[k]
+        old <= particles || continue
+        new += 1
+        cells.order[k] = new
+        system.rank[old] = new
+        id[new] = old_id[old]
+        position[new] = cells.position[k]
+        velocity[new] = old_velocity[old]
+    end
+    @inbounds for (g, image) in enumerate(images)
+        images[g] = Image(system.rank[image.source], image.shift)
+    end
+end
+
+"List the neighbours of the particles of a chunk: all other particles and images within reach."
+function list_neighbours!(system, chunk)
+    (; position, cells) = system
+    (; neighbours) = chunk
+    reach2 = system.reach^2
+    count = 0
+    @inbounds for (m, i) in enumerate(chunk.particles)
+        chunk.offset[m] = count
+        x = position[i]
+        c = cell_at(cells, x)
+        for a in -2:2, b in -2:2
+            column = c + (a * cells.size[2] + b) * cells.size[3]
+            run = cells.offset[column-2]+1:cells.offset[column+3]
+            if count + length(run) > length(neighbours)
+                resize!(neighbours, 2 * (count + length(run)))
+            end
+            for k in run
+                j = cells.order[k]
+                neighbours[count+1] = j
+                count += (norm2(x - cells.position[k]) < reach2) & (j != i)
+            end
+        end
+    end
+    chunk.offset[end] = count
+end
+
+"Whether a pair that was not listed may have come within the cutoff."
+function moved_too_far(system)
+    skin = system.reach - system.parameters.cutoff
+    # Two particles can approach by twice this. The margin is for rounding, here and in the list.
+    return maximum(chunk -> chunk.moved, system.chunks) > (0.499 * skin)^2
+end

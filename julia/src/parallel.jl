@@ -1,0 +1,9 @@
+# How work is divided among threads.
+
+"Call `work` on each item, with a task for each, and wait for all."
+function in_parallel(work, items)
+    length(items) == 1 && return work(only(items))
+    tasks = [Threads.@spawn(work(item)) for item in @view items[2:end]]
+    work(first(items))
+    foreach(wait, tasks)
+end

@@ -1,0 +1,283 @@
+using Particles
+using Particles: Parameters, Periodic, Walls, SVector
+using Test
+
+# ---------------------------------------------------------------- cases to test with
+
+case(; particles, box=(8.0, 8.0, 8.0), boundary="periodic", cutoff=2.5, dt=0.005, boxes=1) =
+    Dict{String,Any}("boxes" => boxes, "particles" => particles, "box" => box,
+        "boundary" => boundary, "cutoff" => cutoff, "dt" => dt)
+
+"Load particles at the given points of one box."
+function at(points; velocity=zero.(points), options...)
+    columns(v) = reshape(Float64.(reduce(hcat, v)), 3, :, 1)
+    parameters = case(; particles=length(points), options...)
+    return load(parameters, Dict("position" => columns(points), "velocity" => columns(velocity)))
+end
+
+"A cubic lattice with `side`^3 particles, shaken; every number follows from the indices."
+function shaken(side; spacing=1.2, boxes=1, options...)
+    position, velocity = zeros(3, side^3, boxes), zeros(3, side^3, boxes)
+    for b in 1:boxes, (i, place) in enumerate(CartesianIndices((side, side, side))), d in 1:3
+        position[d, i, b] = spacing * (place[d] - 0.5 + 0.1 * sin(i * d + b))
+        velocity[d, i, b] = cos(2i + 3d + 5b)
+    end
+    box = Tuple(fill(side * spacing, 3))
+    parameters = case(; particles=side^3, box, boxes, options...)
+    return parameters, Dict("position" => position, "velocity" => velocity)
+end
+
+only_system(simulation) = only(simulation.systems)
+
+"Forces, potential energy and virial by looking at all pairs, as the definition says."
+function brute_force(parameters, position)
+    box, cutoff2 = SVector(parameters["box"]), parameters["cutoff"]^2
+    n = size(position, 2)
+    force, potential, virial = zeros(3, n), 0.0, 0.0
+    for i in 1:n, j in 1:n
+        d = SVector{3}(position[:, i] - position[:, j])
+        parameters["boundary"] == "periodic" && (d -= box .* round.(d ./ box))
+        r2 = sum(abs2, d)
+        (i == j || r2 >= cutoff2) && continue
+        force[:, i] += Particles.pair_force(r2) * d
+        potential += (Particles.pair_potential(r2) - Particles.pair_potential(cutoff2)) / 2
+        virial += Particles.pair_force(r2) * r2 / 2
+    end
+    return force, potential, virial
+end
+
+"All (i, j) within the cutoff, by the original numbers, as the neighbour lists have them."
+function listed_pairs(system)
+    n, cutoff2 = length(system.velocity), system.parameters.cutoff^2
+    pairs = Tuple{Int,Int}[]
+    for chunk in system.chunks, (m, i) in enumerate(chunk.particles)
+        for j in chunk.neighbours[chunk.offset[m]+1:chunk.offset[m+1]]
+            sum(abs2, system.position[i] - system.position[j]) < cutoff2 || continue
+            push!(pairs, (system.id[i], system.id[j <= n ? j : system.images[j-n].source]))
+        end
+    end
+    return sort!(pairs)
+end
+
+function close_pairs(parameters, position)
+    box = SVector(parameters["box"])
+    periodic = parameters["boundary"] == "periodic"
+    return [(i, j) for i in axes(position, 2) for j in axes(position, 2) if i != j && begin
+        d = SVector{3}(position[:, i] - position[:, j])
+        sum(abs2, periodic ? d - box .* round.(d ./ box) : d) < parameters["cutoff"]^2
+    end]
+end
+
+message(work) =
+    try
+        work()
+        "nothing was thrown"
+    catch problem
+        problem isa ArgumentError ? problem.msg : rethrow()
+    end
+
+# ---------------------------------------------------------------- tests
+
+@testset "Particles" begin
+    @testset "two particles have the closed form" begin
+        r = 1.25
+        seen = state(at([[1, 1, 1], [1 + r, 1, 1]]))
+        f = 24 * (2r^-13 - r^-7)
+        @test seen["force"][:, :, 1] ≈ [-f f; 0 0; 0 0]
+        @test seen["potential_energy"] ≈ [4 * (r^-12 - r^-6) - 4 * (2.5^-12 - 2.5^-6)]
+        @test seen["virial"] ≈ [f * r]
+        @test seen["pressure"] ≈ [f * r / (3 * 8^3)]
+        @test seen["temperature"] == [0]
+    end
+
+    @testset "the cutoff itself is outside" begin
+        for (x, touches) in ((3.5, false), (prevfloat(3.5), true), (nextfloat(3.5), false))
+            force = state(at([[1, 1, 1], [x, 1, 1]]))["force"]
+            @test any(!iszero, force) == touches
+        end
+    end
+
+    @testset "across faces, edges and corners: $boundary" for boundary in ("periodic", "walls")
+        low, high = 0.5, 7.5
+        for point in Iterators.product((low, 4), (low, 4), (low, 4))
+            opposite = map(q -> q == low ? high : 5.0, point)
+            seen = state(at([collect(point), collect(opposite)]; boundary))
+            parameters = case(; particles=2, boundary)
+            force, potential, virial = brute_force(parameters, seen["position"])
+            @test seen["force"][:, :, 1] ≈ force
+            @test seen["potential_energy"] ≈ [potential]
+            @test seen["virial"] ≈ [virial]
+        end
+    end
+
+    @testset "a box so small that particles are near both faces" begin
+        parameters, start = shaken(4; spacing=1.25, cutoff=2.5)
+        simulation = load(parameters, start)
+        seen = state(simulation)
+        force, potential, virial = brute_force(parameters, seen["position"])
+        @test seen["force"][:, :, 1] ≈ force
+        @test seen["potential_energy"] ≈ [potential]
+        @test seen["virial"] ≈ [virial]
+    end
+
+    @testset "walls reflect, twice if need be" begin
+        seen = state(run!(at([[1, 1, 1], [6, 6, 6]];
+                velocity=[[1900, 0, -700], [0, -20, 0]], boundary="walls"), 1))
+        # 1 + 9.5 = 10.5 -> 5.5;  1 - 3.5 = -2.5 -> 2.5
+        @test seen["position"][:, 1, 1] ≈ [5.5, 1, 2.5] atol = 1e-3
+        @test seen["velocity"][:, 1, 1] ≈ [-1900, 0, 700] atol = 1e-1
+        twice = state(run!(at([[1, 4, 4]]; velocity=[[3500, 0, 0]], boundary="walls"), 1))
+        @test twice["position"][:, 1, 1] ≈ [2.5, 4, 4]     # 18.5 -> -2.5 -> 2.5
+        @test twice["velocity"][:, 1, 1] == [3500, 0, 0]
+    end
+
+    @testset "a periodic box is left and entered" begin
+        seen = state(run!(at([[7.9, 0.1, 0]]; velocity=[[40, -40, 0]]), 1))
+        @test seen["position"][:, 1, 1] ≈ [0.1, 7.9, 0]
+        below = state(run!(at([[0, 1, 1]]; velocity=[[-1e-15, 0, 0]]), 1))
+        @test 0 <= below["position"][1] < 8
+    end
+
+    @testset "lists hold all close pairs: $boundary, $side" for boundary in ("periodic", "walls"), side in (5, 9)
+        parameters, start = shaken(side; boundary)
+        simulation = load(parameters, start)
+        for steps in (0, 1, 40)
+            run!(simulation, steps)
+            position = state(simulation)["position"][:, :, 1]
+            @test listed_pairs(only_system(simulation)) == close_pairs(parameters, position)
+        end
+    end
+
+    @testset "boxes of odd shapes and sizes" begin
+        for (box, count) in (((5.0, 7.0, 12.0), 33), ((5.0, 5.0, 40.0), 17), ((1e3, 6.0, 1e5), 3), ((1e80, 1e80, 1e80), 2))
+            points = [[mod(2.1i, 5), mod(1.3i, 4.9), mod(3.7i, 5)] for i in 1:count]
+            parameters = case(; particles=count, box)
+            seen = state(at(points; box))
+            @test seen["force"][:, :, 1] ≈ brute_force(parameters, seen["position"])[1]
+        end
+        @test all(iszero, state(run!(at([[1, 2, 3]]), 10))["force"])
+    end
+
+    @testset "two particles keep their energy, and time runs backwards" begin
+        simulation = at([[3, 4, 4], [4.5, 4, 4]]; dt=0.001)
+        energy(s) = s["kinetic_energy"] + s["potential_energy"]
+        before, after = state(simulation), state(run!(simulation, 1000))
+        @test energy(before) ≈ energy(after) atol = 1e-4
+        back = load(case(; particles=2, dt=0.001),
+            Dict("position" => after["position"], "velocity" => -after["velocity"]))
+        @test state(run!(back, 1000))["position"] ≈ before["position"] atol = 1e-9
+    end
+
+    @testset "runs add up, and looking changes nothing" begin
+        parameters, start = shaken(6)
+        whole = state(run!(load(parameters, start), 30))
+        simulation = load(parameters, start)
+        for steps in (11, 0, 19)
+            run!(simulation, steps)
+            state(simulation)
+        end
+        @test state(simulation) == whole
+        @test start == shaken(6)[2]       # what was lent is untouched
+    end
+
+    @testset "boxes do not meet, and are those they would be alone" begin
+        parameters, start = shaken(5; boxes=3)
+        together = state(run!(load(parameters, start), 20))
+        for b in 1:3
+            one = Dict(name => field[:, :, b:b] for (name, field) in start)
+            alone = state(run!(load(merge(parameters, Dict("boxes" => 1)), one), 20))
+            for (name, field) in alone
+                @test selectdim(together[name], ndims(field), b:b) == field
+            end
+        end
+    end
+
+    @testset "the number of chunks changes no bit: $boundary" for boundary in ("periodic", "walls")
+        parameters, start = shaken(10; boundary)
+        x, v = (vec(reinterpret(SVector{3,Float64}, start[name])) for name in ("position", "velocity"))
+        results = map((1, 2, 3)) do chunks
+            system = Particles.System(Parameters{Float64}(parameters), x, v, chunks)
+            Particles.forces!(system)
+            Particles.observe(Particles.advance!(system, 30))
+        end
+        @test results[1] == results[2] == results[3]
+    end
+
+    @testset "shapes and names" begin
+        parameters, start = shaken(3; boxes=2, cutoff=1.5)
+        seen = state(load(parameters, start))
+        @test size.(getindex.(Ref(seen), ["position", "velocity", "force"])) == fill((3, 27, 2), 3)
+        @test size(seen["momentum"]) == (3, 2)
+        scalars = ["kinetic_energy", "potential_energy", "virial", "pressure", "temperature"]
+        @test all(name -> size(seen[name]) == (2,), scalars)
+        @test length(seen) == 9
+        @test seen["position"] == start["position"] && seen["velocity"] == start["velocity"]
+        @test all(field -> field isa Array{Float64}, values(seen))
+        @test about()["threads"] == Threads.nthreads()
+        @test eltype(state(load(parameters, start, Float32))["force"]) == Float32
+    end
+
+    @testset "types are inferred: $boundary" for boundary in ("periodic", "walls")
+        simulation = load(shaken(5; boundary)...)
+        system = only_system(simulation)
+        chunk = only(system.chunks)
+        @inferred run!(simulation, 1)
+        @inferred Particles.advance!(system, 1)
+        @inferred Particles.rebuild!(system)
+        @inferred Particles.moved_too_far(system)
+        @inferred Particles.kick!(system, chunk)
+        @inferred Particles.drift!(system, chunk)
+        @inferred Particles.forces!(system, chunk)
+        @inferred Particles.potential_and_virial(system)
+        @inferred Particles.observe(system)
+    end
+
+    @testset "a step allocates nothing: $boundary" for boundary in ("periodic", "walls")
+        system = only_system(load(shaken(7; boundary)...))       # 343 particles: one chunk
+        Particles.advance!(system, 300)                          # lists have found their size
+        listed_at = copy(system.listed_at)
+        @test 0 == @allocated Particles.advance!(system, 10)
+        @test 0 == @allocated Particles.rebuild!(system)
+        @test listed_at != system.listed_at
+    end
+
+    @testset "bad input is one sentence" begin
+        good, start = shaken(3; cutoff=1.5)
+        with(name, value) = message(() -> load(merge(good, Dict(name => value)), start))
+        @test occursin("half the shortest side", with("cutoff", 2.0))
+        @test occursin("\"periodic\" or \"walls\"", with("boundary", "open"))
+        @test occursin("dt = 0.0 must be", with("dt", 0.0))
+        @test occursin("dt = NaN must be", with("dt", NaN))
+        @test occursin("cutoff = x must be", with("cutoff", "x"))
+        @test occursin("three finite numbers", with("box", (3.0, 3.0)))
+        @test occursin("three finite numbers", with("box", (3.0, 3.0, Inf)))
+        @test occursin("three finite numbers", with("box", 3.0))
+        @test occursin("whole number", with("boxes", 0))
+        @test occursin("whole number", with("particles", 27.0))
+        @test occursin("size", with("particles", 26))
+        @test occursin("dt is missing", message(() -> load(delete!(copy(good), "dt"), start)))
+
+        changed(name, i, value) = (new = deepcopy(start); new[name][i] = value; message(() -> load(good, new)))
+        @test occursin("position of particle 1 in box 0", changed("position", 5, NaN))
+        @test occursin("velocity of particle 0 in box 0", changed("velocity", 1, Inf))
+        @test occursin("outside the box", changed("position", 1, -0.1))
+        @test occursin("outside the box", changed("position", 1, 3.7))
+        @test occursin("velocity is missing", message(() -> load(good, delete!(copy(start), "velocity"))))
+
+        @test occursin("particles 0 and 2", message(() -> at([[1, 1, 1], [2, 2, 2], [1, 1, 1]])))
+        @test occursin("particles 0 and 1", message(() -> at([[0, 1, 1], [8, 1, 1]])))
+        @test at([[0, 1, 1], [8, 1, 1]]; boundary="walls") isa Particles.Simulation
+        @test occursin("steps = -1", message(() -> run!(load(good, start), -1)))
+    end
+
+    @testset "a motion that runs away is an error and no crash: $boundary" for boundary in ("periodic", "walls")
+        fast = at([[1, 1, 1], [6, 6, 6]]; velocity=[[1e6, 0, 0], [0, 0, 0]], boundary)
+        @test occursin("time step is too long", message(() -> run!(fast, 3)))
+        @test occursin("time step is too long", message(() -> run!(fast, 1)))
+        @test occursin("time step is too long", message(() -> state(fast)))
+        near = at([[1, 1, 1], [1 + 1e-14, 1, 1]]; boundary)
+        @test occursin("time step is too long", message(() -> run!(near, 1)))
+        touching = at([[0, 1, 1], [1e-60, 1, 1]]; boundary)
+        @test occursin("not finite", message(() -> run!(touching, 0)))
+    end
+end

@@ -1,0 +1,54 @@
+"""The periodic boundary: positions wrapped, and images around the box."""
+
+from std.math import floor
+
+from .arrays import Vec
+from .system import System
+
+
+def wrapped(box: Vec, x: Vec) -> Vec:
+    """The point x or that image of it which is in the periodic box."""
+    var inside = x - box * floor(x / box)
+    # -1e-17 is wrapped to just the side by rounding.
+    return (inside.ge(0) & inside.lt(box)).select(inside, Vec(0))
+
+
+def wrap(mut system: System):
+    """Bring all particles back into the periodic box."""
+    for i in range(system.particles):
+        system.position[i] = wrapped(system.box, system.position[i])
+
+
+def make_images(mut system: System):
+    """Give each particle near a face an image beyond the opposite face.
+
+    Near edges and corners there are images beyond several faces, and in a small
+    box a particle may be near two opposite faces. An image has the position of
+    its particle and a shift beside it, so that the vector to it is rounded like
+    the specification's, which subtracts the side of the box last.
+    """
+    system.position.shrink(system.particles)
+    system.shift.shrink(system.particles)
+    system.source.clear()
+    for i in range(system.particles):
+        var x = system.position[i]
+        var up = x.le(system.reach())
+        var down = x.ge(system.box - system.reach())
+        for a in range(-Int(down[0]), Int(up[0]) + 1):
+            for b in range(-Int(down[1]), Int(up[1]) + 1):
+                for c in range(-Int(down[2]), Int(up[2]) + 1):
+                    if a != 0 or b != 0 or c != 0:
+                        var sides = Vec(Float64(a), Float64(b), Float64(c), 0)
+                        system.source.append(Int32(i))
+                        system.position.append(x)
+                        system.shift.append(sides * system.box)
+
+
+def move_images(mut system: System, thread: Int):
+    """Let a thread's part of the images follow their particles."""
+    var images = len(system.source)
+    var threads = len(system.shares)
+    var first = images * thread // threads
+    for k in range(first, images * (thread + 1) // threads):
+        var i = Int(system.source[k])
+        system.position[system.particles + k] = system.position[i]
