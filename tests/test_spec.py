@@ -207,7 +207,7 @@ def three_n_degrees_of_freedom(spec):
 
 
 @pytest.mark.parametrize(
-    "mistake, name, field",
+    ("mistake", "name", "field"),
     [
         (wrong_sigma, "tiny", "force"),
         (wrong_sigma, "3 particles", "force"),
@@ -464,7 +464,7 @@ def assert_one_sentence(refusal):
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    ("changes", "said"),
     [
         ({"cutoff": 4.21}, "over half the shortest side"),
         ({"boundary": "open"}, "boundary"),
@@ -501,7 +501,7 @@ def test_largest_cutoff(boundary):
 
 
 @pytest.mark.parametrize(
-    "field, particle, values, said",
+    ("field", "particle", "values", "said"),
     [
         ("position", 0, [np.nan, 1, 1], "position of particle 0"),
         ("velocity", 2, [1, np.inf, 1], "velocity of particle 2"),

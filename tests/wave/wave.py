@@ -19,8 +19,9 @@ DERIVED = {
     "energy": {"shape": (), "unit": "J m/kg"},
 }
 WORK = ("points",)
+# The spacing of each takes all the digits of a double: a port that rounds its parameters is seen.
 CASES = {
-    "short": {"points": 101, "length": 1.0, "speed": 1.0, "dt": 0.008, "ends": "fixed"},
+    "short": {"points": 100, "length": 1.0, "speed": 1.0, "dt": 0.008, "ends": "fixed"},
     "long": {"points": 20_001, "length": 3.0, "speed": 0.7, "dt": 0.0001, "ends": "ring"},
 }
 

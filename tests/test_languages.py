@@ -1,0 +1,108 @@
+"""The ports' own tests, in their own languages, where the toolchain is; and Julia in-process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, need
+
+from portbench import hosts
+from portbench.hosts import julia
+from portbench.manifest import Manifest
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "mojo" / "test").glob("test_*.mojo")), ids=lambda f: f.stem)
+def test_mojo(file: Path, bundled: Manifest) -> None:
+    need(bundled, "mojo")
+    environment = {**os.environ, "PATH": hosts.search_path(), "MODULAR_TELEMETRY_ENABLED": "false"}
+    command = ["mojo", "run", "-I", "mojo", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"[1-9]\d* passed *, 0 failed", done.stdout), done.stdout
+
+
+def test_there_are_mojo_tests() -> None:
+    assert list((ROOT / "mojo" / "test").glob("test_*.mojo"))
+
+
+def test_julia(bundled: Manifest) -> None:
+    """In the environment that juliacall uses, which holds the package's dependencies."""
+    need(bundled, "julia")
+    hosts.prepare(bundled, bundled.ports["julia"])  # juliapkg has resolved it now, if it is juliapkg's
+    project = os.environ.get("PYTHON_JULIACALL_PROJECT")
+    if not project:
+        from juliapkg.state import STATE
+
+        project = STATE["project"]
+    command = [julia.executable(), f"--project={project}", "--threads=2", "-e"]
+    command.append(f'push!(LOAD_PATH, "{ROOT / "julia"}"); include("{ROOT / "julia" / "test" / "runtests.jl"}")')
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Test Summary:" in done.stdout
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_julia_runs_in_process_twice_in_a_row(threads: str, bundled: Manifest, portbench) -> None:
+    need(bundled, "julia")
+    for _ in range(2):
+        done = portbench("check", "--ports", "julia", "--cases", "tiny", "--threads", threads, "--quiet", cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_julia_survives_ctrl_c(threads: str, bundled: Manifest, portbench, tmp_path: Path) -> None:
+    """Ctrl-C while Julia is stepping ends all in good order, and the next run works."""
+    need(bundled, "julia")
+    arguments = ["bench", "--ports", "julia", "--cases", "liquid-500", "--threads", threads, "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "portbench", *arguments, "--quiet", "--budget", "100"]
+    harness = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for _ in range(2400):
+        if any('"kind": "sample"' in journal.read_text() for journal in tmp_path.glob("*.jsonl")):
+            break
+        assert harness.poll() is None, harness.communicate()
+        time.sleep(0.1)
+    children = psutil.Process(harness.pid).children(recursive=True)
+    harness.send_signal(signal.SIGINT)
+    _, said = harness.communicate(timeout=30)
+    assert harness.returncode == 130
+    assert "interrupted" in said
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    done = portbench("check", "--ports", "julia", "--cases", "tiny", "--threads", threads, "--quiet", cwd=ROOT)
+    assert done.returncode == 0
+
+
+def test_without_julia_one_line_says_how_to_get_it(portbench, tmp_path: Path) -> None:
+    """And the rest goes on; unless it is required."""
+    environment = {"PYTHON_JULIACALL_EXE": str(tmp_path / "no-julia"), "PYTHON_JULIACALL_PROJECT": str(tmp_path)}
+    shown = portbench("doctor", cwd=ROOT, **environment)
+    assert shown.returncode == 0
+    assert "no-julia" in shown.stdout
+    arguments = ("check", "--cases", "tiny", "--quiet")
+    some = subprocess.run(
+        [sys.executable, "-m", "portbench", *arguments, "--ports", "numpy,julia"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert some.returncode == 1  # it was named
+    assert "missing julia: " in some.stdout
+
+
+def test_a_required_port_that_is_missing_fails_the_run(portbench, tmp_path: Path) -> None:
+    environment = {"PYTHON_JULIACALL_EXE": str(tmp_path / "no-julia"), "PYTHON_JULIACALL_PROJECT": str(tmp_path)}
+    (tmp_path / "portbench.toml").write_text(
+        (ROOT / "portbench.toml").read_text().replace('["python"]', f'["{ROOT / "python"}"]')
+        .replace("[compare]\n", '[compare]\nports = ["numpy", "julia"]\n')
+        .replace('"python/particles', f'"{ROOT}/python/particles').replace('"julia/', f'"{ROOT}/julia/')
+        .replace('project = "julia"', f'project = "{ROOT}/julia"')
+    )  # fmt: skip
+    environment["PORTBENCH_REQUIRE"] = ""
+    assert portbench("check", "--cases", "tiny", "--quiet", cwd=tmp_path, **environment).returncode == 0
+    environment["PORTBENCH_REQUIRE"] = "julia"
+    assert portbench("check", "--cases", "tiny", "--quiet", cwd=tmp_path, **environment).returncode == 1

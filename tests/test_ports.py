@@ -1,0 +1,175 @@
+"""Every port of the bundled simulation: right, deterministic over threads, and clear about bad input.
+
+The ports are those in portbench.toml: a new one is tested without an edit here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, need
+
+from portbench import contract, exchange, hosts, manifest
+from portbench.agreement.certificate import start
+from portbench.agreement.levels import Exchange, exchanging
+from portbench.contract import Fields, Specification
+from portbench.errors import PortFailure
+from portbench.manifest import Manifest
+
+PORTS = list(manifest.read(ROOT / "portbench.toml").ports)
+pytestmark = pytest.mark.parametrize("name", PORTS)
+
+
+@pytest.fixture(scope="module")
+def spec(bundled: Manifest) -> Specification:
+    return contract.load(bundled)
+
+
+@contextmanager
+def running(bundled: Manifest, spec: Specification, name: str, threads: int = 1) -> Iterator[Exchange]:
+    ready = hosts.prepare(bundled, bundled.ports[name])
+    with start(ready, threads) as port, exchanging(port, spec) as x:
+        port.hello()
+        yield x
+        port.quit()
+
+
+def after(x: Exchange, parameters: dict, state: Fields, *runs: int) -> Fields:
+    x.load(parameters, state)
+    for steps in runs:
+        x.port.run(steps)
+    return x.save(parameters)[1]
+
+
+def same_bits(a: Fields, b: Fields) -> bool:
+    return all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
+    """In the periodic box and between walls, with one thread and with two."""
+    need(bundled, name)
+    cases, threads = "tiny,liquid-500,walls-500", "1,2" if bundled.ports[name].threads else "1"
+    done = portbench("check", "--ports", name, "--cases", cases, "--threads", threads, "--json", "--quiet", cwd=ROOT)
+    said = json.loads(done.stdout)
+    assert done.returncode == 0, [c["finding"] for c in said["certificates"]] or said["missing"]
+    assert len(said["certificates"]) == 3 * (1 + bundled.ports[name].threads)
+    for certificate in said["certificates"]:
+        assert certificate["level"] == "A4"
+        assert certificate["horizon"] == 200
+        assert certificate["verdicts"][-1]["ratio"] < 0.5  # honest ports are far inside
+
+
+def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specification) -> None:
+    """One step of melt-4k, gas-4k and an ensemble of three, against the specification."""
+    need(bundled, name)
+    some = {"three": {"base": "ensemble", "boxes": 3}, "thin": {"base": "gas-4k", "density": 1e-4}}
+    with running(bundled, spec, name) as x:
+        for case in spec.cases(["melt-4k", "thin", "three"], some):
+            state = spec.disordered_state(case.parameters)
+            got = after(x, case.parameters, state, 1)
+            want = spec.advance(case.parameters, state, 1)
+            for field in want:
+                off = spec.difference(case.parameters, field, got[field], want[field])
+                assert np.max(np.abs(off)) < 64 * 2.3e-16 * np.max(np.abs(want[field])), (case.name, field)
+
+
+def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specification) -> None:
+    need(bundled, name)
+    case = spec.cases(["liquid-500"], {})[0]
+    state = spec.disordered_state(case.parameters)
+    results = []
+    for threads in (1, 2):
+        with running(bundled, spec, name, threads) as x:
+            results.append(after(x, case.parameters, state, 150))
+    assert same_bits(*results)
+
+
+def test_steps_may_be_taken_in_pieces_and_states_leave_no_trace(
+    name: str, bundled: Manifest, spec: Specification
+) -> None:
+    need(bundled, name)
+    tiny, walls = spec.cases(["tiny", "other"], {"other": {"base": "walls-500", "dt": 0.002}})
+    a, b = spec.disordered_state(tiny.parameters), spec.disordered_state(walls.parameters)
+    with running(bundled, spec, name) as x:
+        first = after(x, tiny.parameters, a, 60)
+        other = after(x, walls.parameters, b, 20)
+        assert same_bits(first, after(x, tiny.parameters, a, 20, 0, 39, 1))
+        assert same_bits(other, after(x, walls.parameters, b, 20))
+
+
+WRONG: dict[str, tuple[dict, dict]] = {
+    "two particles at one point": ({}, {"position": (1, 0)}),
+    "cutoff over half the box": ({"cutoff": 2.2}, {}),
+    "cutoff of zero": ({"cutoff": 0.0}, {}),
+    "no such boundary": ({"boundary": "torus"}, {}),
+    "time runs backwards": ({"dt": -0.005}, {}),
+    "box without a side": ({"box": (4.3, 4.3)}, {}),
+}
+
+
+def test_bad_input_is_refused_in_a_sentence(name: str, bundled: Manifest, spec: Specification, tmp_path: Path) -> None:
+    """Whatever is wrong: `error` and a reason, at load or at the first run; the port lives on and keeps its state."""
+    need(bundled, name)
+    tiny = spec.cases(["tiny"], {})[0].parameters
+    state = spec.disordered_state(tiny)
+    with running(bundled, spec, name) as x:
+        with pytest.raises(PortFailure, match=r"refused 'run 1': .*load"):
+            x.port.run(1)
+        with pytest.raises(PortFailure, match=r"refused 'save': .*load"):
+            x.save(tiny)
+        x.load(tiny, state)
+        for what, (parameters, fields) in WRONG.items():
+            bad = {key: array.copy() for key, array in state.items()}
+            for field, (to, at) in fields.items():
+                bad[field][0, to] = bad[field][0, at]
+            with pytest.raises(PortFailure) as caught:  # noqa: PT012 - it may be the run that refuses
+                x.load({**tiny, **parameters}, bad)
+                x.port.run(0)
+            assert caught.value.kind == "refused", what
+            assert len(caught.value.sentence) > 30, what
+        for missing in ("cutoff", "box", "boundary", "dt", "particles"):
+            with pytest.raises(PortFailure, match=missing):
+                x.load({key: value for key, value in tiny.items() if key != missing}, state)
+        for steps in ("-1", "x", "", "1.5"):
+            with pytest.raises(PortFailure) as caught:
+                x.port.ask(f"run {steps}")
+            assert caught.value.kind == "refused"
+        folder = tmp_path / "with blanks in it"
+        folder.mkdir()
+        exchange.write_parameters(folder, tiny)
+        exchange.write_fields(folder, state)
+        x.port.load(folder)
+        (folder / "velocity.f64").write_bytes(b"short")
+        with pytest.raises(PortFailure, match="velocity"):
+            x.port.load(folder)
+        assert same_bits(x.save(tiny)[1], after(x, tiny, state))
+
+
+def test_a_blow_up_is_an_error_and_not_a_number(name: str, bundled: Manifest, spec: Specification) -> None:
+    """Too long a time step ends in a sentence, not in NaN, a crash or an endless bounce."""
+    need(bundled, name)
+    for boundary in ("periodic", "walls"):
+        some = {"wild": {"base": "tiny", "dt": 0.5, "boundary": boundary, "temperature": 1e6}}
+        wild = spec.cases(["wild"], some)[0].parameters
+        with running(bundled, spec, name) as x:
+            with pytest.raises(PortFailure) as caught:  # noqa: PT012
+                x.load(wild, spec.disordered_state(wild))
+                x.port.run(50, timeout=60)
+            assert caught.value.kind == "refused", caught.value.sentence
+
+
+def test_end_of_input_ends_it(name: str, bundled: Manifest) -> None:
+    """A harness that dies without a word leaves no port behind."""
+    need(bundled, name)
+    port = start(hosts.prepare(bundled, bundled.ports[name]), 1)
+    with port:
+        port.hello()
+        os.close(os.dup(0))
+        port._in.close()
+        assert port.process.wait(20) == 0

@@ -1,0 +1,49 @@
+"""A simulation that has nothing to do with particles, served by the same harness without an edit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import WAVE
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler (cc) is here")
+    shutil.copytree(WAVE, tmp_path / "wave")
+    return tmp_path / "wave"
+
+
+def test_both_ports_are_certified_and_timed(portbench, project: Path) -> None:
+    done = portbench("compare", "--cases", "short,long", "--budget", "3", "--json", "--quiet", cwd=project)
+    assert done.returncode == 0, done.stderr
+    rows = {(r["case"], r["port"]): r for r in json.loads(done.stdout)["rows"]}
+    assert set(rows) == {(case, port) for case in ("short", "long") for port in ("vectorised", "c", "spec")}
+    for case in ("short", "long"):
+        assert rows[case, "c"]["level"] == rows[case, "vectorised"]["level"] == "A4"
+        assert rows[case, "c"]["over_spec"]["low"] > 2
+        assert rows[case, "c"]["build"] > 0
+
+
+def test_a_wrong_port_of_it_dies(portbench, project: Path) -> None:
+    """Right for one step at a time; but asked for more, it takes one too many."""
+    with (project / "wave_port.py").open("a") as port:
+        port.write("\n\nright_run = run\n\n\ndef run(simulation, steps):\n")
+        port.write("    right_run(simulation, steps if steps < 2 else steps + 1)\n")
+    done = portbench("check", "--json", "--quiet", "--ports", "vectorised", cwd=project)
+    certificate = json.loads(done.stdout)["certificates"][0]
+    assert done.returncode == 1
+    assert certificate["verdicts"][-1]["level"] == "A4"
+
+
+def test_the_harness_never_speaks_of_particles() -> None:
+    from conftest import ROOT
+
+    for file in (ROOT / "harness").rglob("*.py"):
+        code = "\n".join(line for line in file.read_text().splitlines() if not line.strip().startswith("#"))
+        assert "import particles" not in code
+        assert "from particles" not in code
