@@ -524,7 +524,6 @@ def test_bad_states(field, particle, values, said):
     assert_one_sentence(refusal)
 
 
-@pytest.mark.xfail(strict=True, reason="check_state: 1e-17 and L are distinct points, and 1e-17 - L is rounded to -L")
 def test_points_that_rounding_makes_one():
     """Also two points whose difference is rounded to nothing have no finite force, and are refused."""
     parameters, state = two([1e-17, 8.0], [0, 0], 0.005)
@@ -566,7 +565,6 @@ def test_drift_ends_inside(side, start, reach):
     assert abs(speed) == abs(reach * side)
 
 
-@pytest.mark.xfail(strict=True, reason="drift: x / L rounds up to a whole number, and x - L floor(x / L) is below 0")
 @TRIED
 @given(st.floats(0.5, 50), st.integers(-98, 98), st.sampled_from([-1, 0, 1]))
 @example(side=1.05, boxes=3, ulps=-1)

@@ -131,9 +131,10 @@ class RunningPort:
             self._unread += more
         line, _, self._unread = self._unread.partition(b"\n")
         if self._unread:
+            all_of_it = _clip(line + b" / " + self._unread)
             raise self._failure(
                 "protocol",
-                f"wrote more than the one reply line to '{_verb(command)}' on stdout: '{_clip(self._unread)}'",
+                f"wrote more than the one reply line to '{_verb(command)}' on stdout: '{all_of_it}'",
             )
         return line.decode(errors="replace").strip()
 

@@ -156,6 +156,8 @@ class Loop:
         return " ".join(f"{key}={str(value).replace(' ', '_')}" for key, value in said.items())
 
     def load(self, folder: str) -> str:
+        if not Path(folder).is_dir() or not folder:
+            raise Refused(f"there is no folder '{folder}'")
         parameters = exchange.read_parameters(Path(folder))
         try:
             state = exchange.read_fields(Path(folder), self.specification.state, parameters)
@@ -181,8 +183,8 @@ class Loop:
     def save(self, folder: str) -> str:
         if self.parameters is None:
             raise Refused("save before load")
-        if not Path(folder).is_dir():
-            raise Refused(f"there is no folder {folder}")
+        if not Path(folder).is_dir() or not folder:
+            raise Refused(f"there is no folder '{folder}'")
         fields = self.port.state(self.simulation)
         for name, field in self.specification.fields.items():
             if name not in fields:

@@ -139,7 +139,7 @@ def wrap(s):
     for k in range(3):
         for i in range(s.n):
             x = s.x[k, i] - s.box[k] * np.floor(s.x[k, i] / s.box[k])
-            s.x[k, i] = x if x < s.box[k] else 0.0  # -1e-17 is wrapped to just L by rounding
+            s.x[k, i] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
 
 
 @compiled

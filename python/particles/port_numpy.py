@@ -59,7 +59,7 @@ class System:
 def wrap(system, x):
     """Positions x in [0, L) of a periodic box."""
     x = x - system.box * np.floor(x / system.box)
-    return np.where(x >= system.box, 0.0, x)  # -1e-17 is wrapped to just L by rounding
+    return np.where((x < 0) | (x >= system.box), 0.0, x)  # rounding takes -1e-17 to L, and 3 L to just below 0
 
 
 def near_cells(system):

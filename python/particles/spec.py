@@ -125,7 +125,9 @@ def check_state(parameters, state):
     if np.any(state["position"] < 0) or np.any(state["position"] > box):
         raise ValueError("a particle lies outside the box: positions must be within 0 and the box sides")
     for position in state["position"]:
-        place = position % box if parameters["boundary"] == "periodic" else position
+        # what rounding cannot tell apart beside a box side is one point; and so are opposite faces
+        place = (position + box) - box
+        place = np.where((parameters["boundary"] == "periodic") & (place >= box), 0.0, place)
         order = np.lexsort(place.T)
         twice = np.flatnonzero(np.all(np.diff(place[order], axis=0) == 0, axis=1))
         if len(twice):
@@ -188,7 +190,7 @@ def drift(parameters, x, v):
         raise ValueError("a particle crossed the box many times in one step: the time step is too long")
     if parameters["boundary"] == "periodic":
         x = x - box * np.floor(x / box)
-        x = np.where(x >= box, 0.0, x)  # -1e-17 is wrapped to just L by rounding
+        x = np.where((x < 0) | (x >= box), 0.0, x)  # rounding takes -1e-17 to L, and 3 L to just below 0
     else:
         while np.any((x < 0) | (x > box)):
             low, high = x < 0, x > box

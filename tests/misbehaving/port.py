@@ -54,8 +54,6 @@ def run(steps: str) -> str:
         return "error the stars are wrong"
     if MODE == "forgets the time":
         return "ok"
-    if MODE == "lies about the time":
-        return "ok nanoseconds=999999999999999"
     if MODE == "floods":
         os.write(1, b"x" * 1_000_000)
     if MODE == "prints":
@@ -65,6 +63,8 @@ def run(steps: str) -> str:
     begin = time.perf_counter_ns()
     if MODE != "does nothing":
         state = wave.advance(parameters, state, int(steps))
+    if MODE == "lies about the time":
+        return "ok nanoseconds=999999999999999"
     if MODE == "turns NaN":
         next(iter(state.values())).flat[-1] = np.nan
     return f"ok nanoseconds={time.perf_counter_ns() - begin}"
