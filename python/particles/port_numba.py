@@ -10,6 +10,9 @@ The list is full: each pair stands in it from both sides, so that each thread wr
 particles and the bits do not depend on the number of threads. Nothing is allocated while stepping,
 unless an array turns out to be too small for the images or the neighbours, and grows.
 
+The parallel loops take arrays and not the System that holds them: inside such a loop Numba loses what
+is written to an array in a named tuple, without a word.
+
 Neighbour lists with a skin: L. Verlet, Phys. Rev. 159, 98 (1967). Cells: M. P. Allen, D. J.
 Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
 """
@@ -22,15 +25,13 @@ from numba import prange
 
 from particles.checks import check, check_forces
 
-SKIN = 0.3
-PARALLEL = numba.config.NUMBA_NUM_THREADS > 1
+SKIN = 0.4
 
 compiled = numba.njit(cache=True, error_model="numpy")
-over_particles = numba.njit(cache=True, error_model="numpy", parallel=PARALLEL)
+# Parallel also for one thread: Numba's cache on disk does not tell the two apart.
+over_particles = numba.njit(cache=True, error_model="numpy", parallel=True)
 # Not plain fastmath=True, which would also promise that there are no NaNs: they must be seen.
-over_pairs = numba.njit(
-    cache=True, error_model="numpy", parallel=PARALLEL, fastmath={"contract", "reassoc", "nsz", "arcp"}
-)
+over_pairs = numba.njit(cache=True, error_model="numpy", parallel=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
 def about():
@@ -193,71 +194,72 @@ def sort_into_cells(s):
 
 
 @over_particles
-def list_neighbours(s):
+def list_neighbours(n, reach, x, cells, cell, first, inside, sorted, neighbours, count):
     """List all within reach of each particle; whether there was room."""
-    reach2 = (s.cutoff + s.skin) ** 2
-    width = s.neighbours.shape[1]
-    rows, columns = s.cells[1] * s.cells[2], s.cells[2]
+    reach2 = reach * reach
+    rows, columns = cells[1] * cells[2], cells[2]
     crowded = 0
-    for i in prange(s.n):
-        x, y, z = s.x[0, i], s.x[1, i], s.x[2, i]
-        mine = s.neighbours[i]
-        count = 0
+    for i in prange(n):
+        xi, yi, zi = x[0, i], x[1, i], x[2, i]
+        mine = neighbours[i]
+        found = 0
         for a in range(-2, 3):
             for b in range(-2, 3):
-                c = s.cell[i] + a * rows + b * columns
-                begin, end = s.first[c - 2], s.first[c + 3]  # five cells in a row along z
-                inside = s.inside[begin:end]
-                xs, ys, zs = s.sorted[0, begin:end], s.sorted[1, begin:end], s.sorted[2, begin:end]
-                if count + inside.size > width:
+                c = cell[i] + a * rows + b * columns
+                begin, end = first[c - 2], first[c + 3]  # five cells in a row along z
+                some = inside[begin:end]
+                xs, ys, zs = sorted[0, begin:end], sorted[1, begin:end], sorted[2, begin:end]
+                if found + some.size > mine.size:
                     crowded += 1
                     break
-                at = np.uint64(count)
-                for k in range(np.uint64(inside.size)):  # no branch: what is not near is overwritten by the next
-                    dx, dy, dz = x - xs[k], y - ys[k], z - zs[k]
-                    near = (dx * dx + dy * dy + dz * dz < reach2) & (inside[k] != i)
-                    mine[at] = inside[k]
+                at = np.uint64(found)
+                for k in range(np.uint64(some.size)):  # no branch: what is not near is overwritten by the next
+                    dx, dy, dz = xi - xs[k], yi - ys[k], zi - zs[k]
+                    near = (dx * dx + dy * dy + dz * dz < reach2) & (some[k] != i)
+                    mine[at] = some[k]
                     at += np.uint64(near)
-                count = np.int64(at)
-        s.count[i] = count
+                found = np.int64(at)
+        count[i] = found
     return crowded == 0
 
 
 @over_particles
-def moved_too_far(s):
+def moved_too_far(n, skin, x, listed):
     """Whether two particles can have come within the cutoff that are not in the list."""
     most = 0.0
-    for i in prange(s.n):
-        dx, dy, dz = s.x[0, i] - s.listed[0, i], s.x[1, i] - s.listed[1, i], s.x[2, i] - s.listed[2, i]
+    for i in prange(n):
+        dx, dy, dz = x[0, i] - listed[0, i], x[1, i] - listed[1, i], x[2, i] - listed[2, i]
         most = max(most, dx * dx + dy * dy + dz * dz)
-    return not most <= (0.5 * s.skin) ** 2
+    return not most <= (0.5 * skin) ** 2
 
 
 @over_particles
-def move_images(s):
+def move_images(n, total, x, source, shift):
     """Images follow their particles."""
-    for i in prange(s.n, s.total[0]):
+    for i in prange(n, total):
         for k in range(3):
-            s.x[k, i] = s.x[k, s.source[i]] + s.shift[k, i]
+            x[k, i] = x[k, source[i]] + shift[k, i]
 
 
 @over_pairs
-def forces(s):
+def forces(n, cutoff, x, neighbours, count, force):
     """Force on each particle from its neighbours within the cutoff."""
-    cutoff2 = s.cutoff * s.cutoff
-    xs, ys, zs = s.x[0], s.x[1], s.x[2]
-    for i in prange(s.n):
-        x, y, z = xs[i], ys[i], zs[i]
+    cutoff2 = cutoff * cutoff
+    xs, ys, zs = x[0], x[1], x[2]
+    for i in prange(n):
+        xi, yi, zi = xs[i], ys[i], zs[i]
         fx = fy = fz = 0.0
-        for j in s.neighbours[i, : s.count[i]]:
-            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+        mine = neighbours[i, : count[i]]
+        for k in range(mine.size):
+            j = np.uint64(mine[k])  # twice as fast as `for j in mine`
+            dx, dy, dz = xi - xs[j], yi - ys[j], zi - zs[j]
             r2 = dx * dx + dy * dy + dz * dz
             f_over_r = pair_force(r2)
             f_over_r = f_over_r if r2 < cutoff2 else 0.0
             fx += f_over_r * dx
             fy += f_over_r * dy
             fz += f_over_r * dz
-        s.force[0, i], s.force[1, i], s.force[2, i] = fx, fy, fz
+        force[0, i], force[1, i], force[2, i] = fx, fy, fz
 
 
 @compiled
@@ -295,30 +297,30 @@ def pair_force(r2):
 
 
 @over_particles
-def drift(s):
+def drift(n, box, periodic, dt, x, v):
     """Move by v dt; between walls, bounce until inside. Whether no particle was too fast."""
     escaped = 0
-    for i in prange(s.n):
+    for i in prange(n):
         for k in range(3):
-            x, v, side = s.x[k, i] + s.dt * s.v[k, i], s.v[k, i], s.box[k]
-            if not abs(x) < 100 * side:
+            to, speed = x[k, i] + dt * v[k, i], v[k, i]
+            if not abs(to) < 100 * box[k]:
                 escaped += 1
-            elif not s.periodic:
-                while x < 0 or x > side:
-                    x = -x if x < 0 else 2 * side - x
-                    v = -v
-                s.v[k, i] = v
-            s.x[k, i] = x
+            elif not periodic:
+                while to < 0 or to > box[k]:
+                    to = -to if to < 0 else 2 * box[k] - to
+                    speed = -speed
+                v[k, i] = speed
+            x[k, i] = to
     return escaped == 0
 
 
 @over_particles
-def kick(s):
+def kick(v, force, dt):
     """Half a time step of acceleration."""
-    half = 0.5 * s.dt
-    for i in prange(s.n):
+    half = 0.5 * dt
+    for i in prange(v.shape[1]):
         for k in range(3):
-            s.v[k, i] += half * s.force[k, i]
+            v[k, i] += half * force[k, i]
 
 
 @compiled
@@ -330,7 +332,10 @@ def rebuild(s):
     while True:
         if not s.periodic or make_images(s):
             sort_into_cells(s)
-            if list_neighbours(s):
+            reach = s.cutoff + s.skin
+            if list_neighbours(
+                s.n, reach, s.x, s.cells, s.cell, s.first, s.inside, s.sorted, s.neighbours, s.count
+            ):  # fmt: skip
                 break
         s = grow(s)
     s.listed[:] = s.x[:, : s.n]
@@ -342,17 +347,17 @@ def advance(s, steps):
     """Velocity Verlet. Returns the System, which may have grown."""
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s)
+        forces(s.n, s.cutoff, s.x, s.neighbours, s.count, s.force)
     for _ in range(steps):
-        kick(s)
-        if not drift(s):
+        kick(s.v, s.force, s.dt)
+        if not drift(s.n, s.box, s.periodic, s.dt, s.x, s.v):
             raise ValueError("a particle crossed the box many times in one step: the time step is too long")
-        if moved_too_far(s):
+        if moved_too_far(s.n, s.skin, s.x, s.listed):
             s = rebuild(s)
         else:
-            move_images(s)
-        forces(s)
-        kick(s)
+            move_images(s.n, s.total[0], s.x, s.source, s.shift)
+        forces(s.n, s.cutoff, s.x, s.neighbours, s.count, s.force)
+        kick(s.v, s.force, s.dt)
     return s
 
 
