@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT, need
 
@@ -88,6 +89,23 @@ def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specifi
         with running(bundled, spec, name, threads) as x:
             results.append(after(x, case.parameters, state, 150))
     assert same_bits(*results)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is only one core")
+def test_two_threads_are_two(name: str, bundled: Manifest, spec: Specification) -> None:
+    """Two threads of the process do the work, and each a fair share of it, however busy the machine is."""
+    need(bundled, name)
+    if not bundled.ports[name].threads:
+        pytest.skip("it declares that it uses one thread")
+    case = spec.cases(["melt-4k"], {})[0]
+    with running(bundled, spec, name, threads=2) as x:
+        x.load(case.parameters, spec.disordered_state(case.parameters))
+        x.port.run(50)
+        process = psutil.Process(x.port.process.pid)
+        before = {t.id: t.user_time for t in process.threads()}
+        x.port.run(400)
+        used = sorted((t.user_time - before.get(t.id, 0.0) for t in process.threads()), reverse=True)
+    assert used[1] > 0.2 * used[0] > 0, used
 
 
 def test_steps_may_be_taken_in_pieces_and_states_leave_no_trace(
