@@ -26,7 +26,7 @@ class Row:
     over_spec: Estimate | None
     over_baseline: Estimate | None
     start: float | None  # seconds, median over the warm rounds
-    first_call: float | None  # seconds, of the first round, with nothing compiled beforehand
+    first_call: float | None  # seconds, in the port's first process, with nothing compiled beforehand
     build: float | None  # seconds
     memory: int | None  # bytes, peak
     refusal: str  # why there is no figure
@@ -64,14 +64,11 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         base = block[block["port"] == other]
         return ratio(base, mine) if timed and other and other != name and len(base) else None
 
-    def phase(kind: str, cold: bool) -> float | None:
-        taken = [
-            p["nanoseconds"]
-            for p in document["phases"]
-            if here.items() <= p.items() and p["phase"] == kind and p["cold"] == cold
-        ]
-        return float(np.median(taken)) / 1e9 if taken else None
-
+    phases = [p for p in document["phases"] if p["port"] == name]
+    warm_starts = [
+        p["nanoseconds"] for p in phases if p["phase"] == "start" and not p["cold"] and here.items() <= p.items()
+    ]
+    cold_calls = [p["nanoseconds"] for p in phases if p["phase"] == "first_call" and p["cold"]]
     peaks = [m["peak"] for m in document["memory"] if here.items() <= m.items()]
     return Row(
         case=case,
@@ -82,8 +79,8 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         time=median_time(mine) if timed else None,
         over_spec=against(SPEC_PORT),
         over_baseline=against(document["baseline"]),
-        start=phase("start", False) if timed else None,
-        first_call=phase("first_call", True) if timed else None,
+        start=float(np.median(warm_starts)) / 1e9 if timed and warm_starts else None,
+        first_call=cold_calls[0] / 1e9 if timed and cold_calls else None,
         build=port["build_seconds"],
         memory=max(peaks) if timed and peaks else None,
         refusal=refusal,

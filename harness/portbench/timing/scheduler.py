@@ -49,7 +49,7 @@ class _Runner:
     ready: Ready
     port: RunningPort
     exchange: Exchange
-    cold: str  # a folder for compiled kernels that is thrown away, in the first round
+    cold: str  # a folder for compiled kernels that is thrown away, in the port's first process
     steps: int = 1
     samples: int = SAMPLES
     rest: int = 0
@@ -74,19 +74,20 @@ def measure(
     shuffle = random.Random(seed)
     begin = time.monotonic()
     failed: set[tuple[str, str, int]] = set()
+    started: set[str] = set()
     longest = 0.0
     for round_ in range(10_000):
         spent = time.monotonic() - begin
         if round_ >= LEAST_ROUNDS and spent + longest > budget:
             break
-        started = time.monotonic()
+        round_began = time.monotonic()
         for k, block in enumerate(shuffle.sample(blocks, len(blocks))):
             spent = time.monotonic() - begin
             share = min(spent / budget if budget else 1.0, (round_ + k / len(blocks)) / LEAST_ROUNDS)
             threads = f"{block.threads} thread{'s' * (block.threads > 1)}"
             progress(min(share, 1.0), f"round {round_ + 1}: {block.case.name}, {threads}")
-            _round(round_, block, specification, session, shuffle, failed)
-        longest = max(longest, time.monotonic() - started)
+            _round(round_, block, specification, session, shuffle, failed, started)
+        longest = max(longest, time.monotonic() - round_began)
     session.record("measured", rounds=round_, seconds=time.monotonic() - begin, seed=seed)
 
 
@@ -97,6 +98,7 @@ def _round(
     session: Session,
     shuffle: random.Random,
     failed: set[tuple[str, str, int]],
+    started: set[str],
 ) -> None:
     runners: list[_Runner] = []
     where = {"case": block.case.name, "threads": block.threads, "round": round_}
@@ -115,7 +117,7 @@ def _round(
     try:
         for ready in shuffle.sample(block.ports, len(block.ports)):
             if (ready.port.name, block.case.name, block.threads) not in failed:
-                attempt(ready, partial(_begin, ready, block, specification, session, where, runners))
+                attempt(ready, partial(_begin, ready, block, specification, session, where, runners, started))
         for turn in range(SAMPLES):
             for runner in shuffle.sample(runners, len(runners)):
                 if not runner.gone and turn < runner.samples:
@@ -129,12 +131,20 @@ def _round(
 
 
 def _begin(
-    ready: Ready, block: Block, specification: Specification, session: Session, where: dict, runners: list[_Runner]
+    ready: Ready,
+    block: Block,
+    specification: Specification,
+    session: Session,
+    where: dict,
+    runners: list[_Runner],
+    started: set[str],
 ) -> None:
     """Start, load, first call, warm-up; choose how many steps make a sample; join the runners."""
     name = ready.port.name
-    # The first round pays for compilation: it finds no kernels left over from earlier runs.
-    cold = tempfile.mkdtemp(prefix="portbench-cold-") if where["round"] == 0 else ""
+    # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
+    first = name not in started
+    started.add(name)
+    cold = tempfile.mkdtemp(prefix="portbench-cold-") if first else ""
     port = start(ready, block.threads, {"NUMBA_CACHE_DIR": cold} if cold else {})
     runner = _Runner(ready, port, Exchange(port, specification), cold)
     try:
