@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -106,3 +107,26 @@ def test_a_required_port_that_is_missing_fails_the_run(portbench, tmp_path: Path
     assert portbench("check", "--cases", "tiny", "--quiet", cwd=tmp_path, **environment).returncode == 0
     environment["PORTBENCH_REQUIRE"] = "julia"
     assert portbench("check", "--cases", "tiny", "--quiet", cwd=tmp_path, **environment).returncode == 1
+
+
+def test_juliapkg_is_asked_for_the_package(tmp_path: Path) -> None:
+    """Where no Julia is named by hand, juliapkg installs PythonCall and the port's package, by path."""
+    pytest.importorskip("juliapkg")
+    code = f"""
+from pathlib import Path
+from portbench.hosts import julia
+julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}))
+julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}))
+import json, juliapkg.deps, juliapkg.state
+from juliapkg.state import STATE
+print(json.dumps(json.loads(Path(STATE["deps"]).read_text())["packages"]))
+"""
+    environment = {**os.environ, "PYTHON_JULIAPKG_PROJECT": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(done.stdout)["Particles"]
+    assert asked["dev"] is True
+    assert Path(asked["path"]).resolve() == ROOT / "julia" or (tmp_path / asked["path"]).resolve() == ROOT / "julia"
+    uuid = re.search(r'^uuid = "(.+)"', (ROOT / "julia" / "Project.toml").read_text(), re.M)
+    assert uuid
+    assert asked["uuid"] == uuid[1]

@@ -38,8 +38,9 @@ class Estimate:
 
 def median_time(samples: pd.DataFrame) -> Estimate:
     """Nanoseconds per unit of work and step."""
-    rounds = [g["ns_per_unit"].to_numpy() for _, g in samples.groupby("round")]
-    return _estimate([rounds], lambda drawn: float(np.median(np.concatenate(drawn[0]))))
+    return _estimate(
+        [_by_round(samples, sorted(set(samples["round"])))], lambda drawn: np.nanmedian(drawn[0], axis=(-2, -1))
+    )
 
 
 def ratio(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate | None:
@@ -47,21 +48,34 @@ def ratio(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate | None:
     both = sorted(set(slow["round"]) & set(fast["round"]))
     if not both:
         return None
-    pair = [[s.loc[s["round"] == r, "ns_per_unit"].to_numpy() for r in both] for s in (slow, fast)]
 
-    def of_medians(drawn: list[list[np.ndarray]]) -> float:
-        return float(np.median([np.median(a) / np.median(b) for a, b in zip(*drawn)]))
+    def of_medians(drawn: list[np.ndarray]) -> np.ndarray:
+        in_rounds = np.nanmedian(drawn[0], axis=-1) / np.nanmedian(drawn[1], axis=-1)
+        return np.median(in_rounds, axis=-1)
 
-    return _estimate(pair, of_medians)
+    return _estimate([_by_round(slow, both), _by_round(fast, both)], of_medians)
 
 
-def _estimate(groups: list[list[np.ndarray]], statistic: Callable[[list[list[np.ndarray]]], float]) -> Estimate:
-    """`groups` are ports, each a list of rounds; the same rounds are drawn for all, samples for each."""
+def _by_round(samples: pd.DataFrame, rounds: list[int]) -> np.ndarray:
+    """(rounds, samples), filled up with NaN where a round has fewer."""
+    groups = [samples.loc[samples["round"] == r, "ns_per_unit"].to_numpy() for r in rounds]
+    table = np.full((len(groups), max(map(len, groups))), np.nan)
+    for row, group in zip(table, groups):
+        row[: len(group)] = group
+    return table
+
+
+def _estimate(tables: list[np.ndarray], statistic: Callable[[list[np.ndarray]], np.ndarray]) -> Estimate:
+    """One table for each port. The same rounds are drawn for all; samples for each on its own."""
     random = np.random.default_rng(0)
-    rounds = len(groups[0])
-    values = np.empty(REPLICATES)
-    for k in range(REPLICATES):
-        drawn = random.integers(rounds, size=rounds)
-        values[k] = statistic([[random.choice(g[r], len(g[r])) for r in drawn] for g in groups])
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(statistic(groups), float(low), float(high))
+    rounds = len(tables[0])
+    drawn = random.integers(rounds, size=(REPLICATES, rounds))
+    resampled = []
+    for table in tables:
+        count = np.sum(np.isfinite(table), axis=1)[drawn][..., None]
+        slot = np.arange(table.shape[1])
+        chosen = (random.random((*drawn.shape, table.shape[1])) * count).astype(int)
+        values = table[drawn[..., None], chosen]
+        resampled.append(np.where(slot < count, values, np.nan))
+    low, high = np.quantile(statistic(resampled), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(float(statistic(tables)), float(low), float(high))
