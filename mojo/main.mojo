@@ -1,4 +1,8 @@
-"""The Mojo port as a program: it answers the line protocol of docs/protocol.md."""
+"""The Mojo port as a program: it answers the line protocol of docs/protocol.md.
+
+Build    mojo build -I mojo mojo/main.mojo -o particles
+Test     for each of mojo/test/test_*.mojo: mojo run -I mojo FILE
+"""
 
 from std.ffi import external_call
 from std.os import getenv
@@ -33,8 +37,13 @@ def answer(
     if command == "hello":
         return String(
             " protocol=1 port=mojo language=Mojo version=",
-            MOJO_VERSION.major, ".", MOJO_VERSION.minor, ".", MOJO_VERSION.patch,
-            " threads=", team.size,
+            MOJO_VERSION.major,
+            ".",
+            MOJO_VERSION.minor,
+            ".",
+            MOJO_VERSION.patch,
+            " threads=",
+            team.size,
             " precision=float64-fast device=cpu",
         )
     elif command == "load":
@@ -50,7 +59,7 @@ def answer(
             raise Error("there is nothing to save: load a case first")
         simulation.value().save(argument, team)
         return ""
-    raise Error(t"there is no command {command}")
+    raise Error(t'there is no command "{command}"')
 
 
 def whole(text: String) raises -> Int:
@@ -61,7 +70,7 @@ def whole(text: String) raises -> Int:
     except:
         pass
     if steps < 0:
-        raise Error(t"{text} is not a number of steps")
+        raise Error(t'"{text}" is not a number of steps')
     return steps
 
 

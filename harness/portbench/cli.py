@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portbench import __version__, doctor, manifest, run, session
@@ -59,10 +60,10 @@ def doctor_(
         if as_json:
             _print_json("doctor", all(f.usable for f in found), findings=[vars(f) for f in found])
             return
-        shown = Table(show_header=False, box=None)
+        console = Console(highlight=False, soft_wrap=True)
         for f in found:
-            shown.add_row("[green]ok[/green]" if f.usable else "[yellow]missing[/yellow]", f.what, f.detail)
-        Console().print(shown)
+            state = "[green]ok     [/green]" if f.usable else "[yellow]missing[/yellow]"
+            console.print(f"{state}  {f.what:<12}  {escape(f.detail)}")
 
 
 @app.command()
@@ -228,11 +229,11 @@ def _print_certificates(job: run.Job) -> None:
     for c in job.certificates:
         level = f"{c.level}/{c.horizon}" if c.holds else c.level or "none"
         colour = "green" if c.holds else "red"
-        shown.add_row(c.port, c.case, str(c.threads), f"[{colour}]{level}[/{colour}]", c.finding)
+        shown.add_row(c.port, c.case, str(c.threads), f"[{colour}]{level}[/{colour}]", escape(c.finding))
     if job.certificates:
         console.print(shown)
     for name, why in job.missing.items():
-        console.print(f"[yellow]missing[/yellow] {name}: {why}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]missing[/yellow] {name}: {escape(why)}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

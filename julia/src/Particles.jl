@@ -15,6 +15,7 @@ and every sum has a fixed order, so the results do not depend on the number of t
 """
 module Particles
 
+using PrecompileTools: @compile_workload
 using StaticArrays: SVector
 
 export load, run!, state, about
@@ -27,5 +28,6 @@ include("forces.jl")
 include("motion.jl")
 include("observe.jl")
 include("simulation.jl")
+include("precompile.jl")
 
 end

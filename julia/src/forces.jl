@@ -7,14 +7,17 @@ function forces!(system, chunk)
     cutoff2 = system.parameters.cutoff^2
     @inbounds for (m, i) in enumerate(particles)
         x = position[i]
-        f = zero(x)
-        # No branch: a pair beyond the cutoff adds zero, and so the loop runs in vectors.
+        fx = fy = fz = zero(cutoff2)
+        # Runs in vectors: the sums are plain numbers, and a pair beyond the cutoff adds zero.
         @simd for k in offset[m]+1:offset[m+1]
             d = x - position[neighbours[k]]
             r2 = norm2(d)
-            f += ifelse(r2 < cutoff2, pair_force(r2), zero(r2)) * d
+            f_over_r = ifelse(r2 < cutoff2, pair_force(r2), zero(r2))
+            fx += f_over_r * d[1]
+            fy += f_over_r * d[2]
+            fz += f_over_r * d[3]
         end
-        force[i] = f
+        force[i] = SVector(fx, fy, fz)
     end
 end
 

@@ -49,25 +49,23 @@ inside(x, box) = all(abs.(x) .< 100 .* box)
 bounce(::Periodic, x, v, box) = x, v
 function bounce(::Walls, x, v, box)
     all(0 .<= x .<= box) && return x, v
-    bounced = bounce.(Ref(Walls()), x, v, box)
-    return first.(bounced), last.(bounced)
+    bounced = map(reflect, x, v, box)
+    return map(first, bounced), map(last, bounced)
 end
 
 "Elastic reflection along one axis, repeated until inside."
-function bounce(::Walls, q::Real, v, side)
+function reflect(q, v, side)
     while q < 0 || q > side
         q, v = (q < 0 ? -q : 2side - q), -v
     end
     return q, v
 end
 
-"Throw one clear sentence if the particles cannot be where they are, or are pulled without limit."
+"Throw one clear sentence if the motion ran away."
 function check_motion(system)
-    (; box) = system.parameters
-    particles = eachindex(system.velocity)
-    all(i -> inside(system.position[i], box), particles) && !any(chunk -> chunk.lost, system.chunks) ||
-        throw(ArgumentError(
-            "a particle crossed the box many times in one step: the time step is too long"))
-    all(f -> all(isfinite, f), system.force) || throw(ArgumentError(
-        "the force on a particle is not finite: particles are too close to each other"))
+    any(chunk -> chunk.lost, system.chunks) && throw(ArgumentError(
+        "a particle crossed the box many times in one step: the time step is too long"))
+    finite(vectors) = all(v -> all(isfinite, v), vectors)
+    finite(system.force) && finite(system.velocity) || throw(ArgumentError(
+        "a force or a velocity is not finite: particles are too close to each other"))
 end

@@ -54,7 +54,9 @@ end
 function sort_into_cells!(system)
     (; position, cells) = system
     (; offset, cell, order) = cells
-    foreach(list -> resize!(list, length(position)), (cell, order, cells.position))
+    resize!(cell, length(position))
+    resize!(order, length(position))
+    resize!(cells.position, length(position))
     fill!(offset, 0)
     @inbounds for p in eachindex(position)
         c = cell_at(cells, position[p])
@@ -100,27 +102,48 @@ end
 "List the neighbours of the particles of a chunk: all other particles and images within reach."
 function list_neighbours!(system, chunk)
     (; position, cells) = system
-    (; neighbours) = chunk
+    (; neighbours, offset, candidates) = chunk
+    (; point, x, y, z, near) = candidates
     reach2 = system.reach^2
-    count = 0
+    listed = found = cell = 0
     @inbounds for (m, i) in enumerate(chunk.particles)
-        chunk.offset[m] = count
-        x = position[i]
-        c = cell_at(cells, x)
-        for a in -2:2, b in -2:2
-            column = c + (a * cells.size[2] + b) * cells.size[3]
-            run = cells.offset[column-2]+1:cells.offset[column+3]
-            if count + length(run) > length(neighbours)
-                resize!(neighbours, 2 * (count + length(run)))
-            end
-            for k in run
-                j = cells.order[k]
-                neighbours[count+1] = j
-                count += (norm2(x - cells.position[k]) < reach2) & (j != i)
-            end
+        here = position[i]
+        if cell != (cell = cell_at(cells, here))      # the candidates of the last particle may do
+            found = find_candidates!(candidates, cells, cell)
+        end
+        if listed + found > length(neighbours)
+            resize!(neighbours, 2 * (listed + found))
+        end
+        # Two loops without a branch: one that runs in vectors, and one that keeps who is near.
+        @simd ivdep for k in 1:found
+            d = here - SVector(x[k], y[k], z[k])
+            near[k] = (norm2(d) < reach2) & (point[k] != i)
+        end
+        for k in 1:found
+            neighbours[listed+1] = point[k]
+            listed += near[k]
+        end
+        offset[m+1] = listed
+    end
+end
+
+"Copy to one place all that lies in a cell and in the 26 around it, and count it."
+function find_candidates!(candidates, cells, cell)
+    (; point, x, y, z, near) = candidates
+    found = 0
+    for a in -1:1, b in -1:1
+        column = cell + (a * cells.size[2] + b) * cells.size[3]
+        run = cells.offset[column-1]+1:cells.offset[column+2]
+        if found + length(run) > length(point)
+            reserve!(candidates, 2 * (found + length(run)))
+        end
+        @inbounds for k in run
+            found += 1
+            point[found] = cells.order[k]
+            x[found], y[found], z[found] = cells.position[k]
         end
     end
-    chunk.offset[end] = count
+    return found
 end
 
 "Whether a pair that was not listed may have come within the cutoff."

@@ -1,6 +1,6 @@
 # One box and everything that is known about it.
 
-const SKIN = 0.4            # how far beyond the cutoff neighbours are listed, in sigma
+const SKIN = 0.29       # how far beyond the cutoff neighbours are listed, in sigma: found by trial
 
 "A periodic copy of the particle `source`, shifted by whole box sides."
 struct Image{T}
@@ -22,6 +22,27 @@ struct Cells{T}
     position::Vector{SVector{3,T}}   # position[k] is that of point order[k]
 end
 
+"All particles and images that may be neighbours of those in one cell: `position[point[k]]`."
+struct Candidates{T}
+    point::Vector{Int32}
+    x::Vector{T}
+    y::Vector{T}
+    z::Vector{T}
+    near::Vector{Bool}               # whether within reach of the particle that is looked at
+end
+
+Candidates{T}() where {T} = Candidates{T}(Int32[], T[], T[], T[], Bool[])
+
+"Make room for as many candidates."
+function reserve!(candidates, count)
+    (; point, x, y, z, near) = candidates
+    resize!(point, count)
+    resize!(x, count)
+    resize!(y, count)
+    resize!(z, count)
+    resize!(near, count)
+end
+
 """
 A part of the particles, as much as one task works on, with their neighbours: those of the
 particle `particles[m]` are `neighbours[offset[m]+1:offset[m+1]]`.
@@ -30,6 +51,7 @@ mutable struct Chunk{T}
     const particles::UnitRange{Int}
     const offset::Vector{Int}
     const neighbours::Vector{Int32}
+    const candidates::Candidates{T}
     moved::T                         # squared, the furthest that one moved since it was listed
     lost::Bool                       # whether one left the box so far that it cannot be right
 end
@@ -66,15 +88,15 @@ function System(parameters::Parameters{T}, position, velocity, chunks) where {T}
 end
 
 Chunk{T}(particles) where {T} =
-    Chunk{T}(particles, zeros(Int, length(particles) + 1), Int32[], zero(T), false)
+    Chunk{T}(particles, zeros(Int, length(particles) + 1), Int32[], Candidates{T}(), zero(T), false)
 
-const BORDER = 3            # two cells for images, and one because of rounding
+const BORDER = 2            # a cell for images, and one because of rounding
 
 function Cells(parameters::Parameters{T}, reach) where {T}
     box, n = parameters.box, parameters.particles
-    # Two cells make up the reach, unless the particles are so few that most cells would be empty.
-    side = max(reach / 2, cbrt(prod(box) / 4n))
-    inner = max.(1, floor.(Int, box ./ side))
+    # A cell is as long as the reach, or so long that not nearly all cells are empty.
+    side = max(reach, cbrt(prod(box) / 4n))
+    inner = floor.(Int, clamp.(box ./ side, 1, 4n))
     size = Tuple(inner .+ 2BORDER)
     return Cells{T}(size, inner ./ box, zeros(Int32, prod(size) + 2), Int32[], Int32[], SVector{3,T}[])
 end

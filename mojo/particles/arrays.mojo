@@ -1,14 +1,9 @@
-"""Rows of three coordinates, sums over them, and the raw files they travel in.
-"""
+"""Rows of three coordinates, sums over them, and the files they travel in."""
 
 from std.os.path import getsize, isfile
 
 comptime Vec = SIMD[DType.float64, 4]
 """A point, velocity or force as x, y, z and 0: four numbers fill a register."""
-
-
-def vec(x: Float64, y: Float64, z: Float64) -> Vec:
-    return Vec(x, y, z, 0.0)
 
 
 def square(d: Vec) -> Float64:
@@ -27,10 +22,18 @@ def total(rows: Span[Vec, _]) -> Vec:
     return total(rows[:half]) + total(rows[half:])
 
 
+def read_text(path: String) raises -> String:
+    """The text in the file `path`."""
+    if not isfile(path):
+        raise Error(t"there is no file {path}")
+    with open(path, "r") as file:
+        return file.read()
+
+
 def read_rows(path: String, boxes: Int, rows: Int) raises -> List[List[Vec]]:
     """The field in the file `path`: `rows` rows of three for each box."""
     if not isfile(path):
-        raise Error("there is no file ", path)
+        raise Error(t"there is no file {path}")
     var size = getsize(path)
     # Divided, not multiplied: boxes * rows could be too large for an Int.
     if size % (24 * rows) != 0 or size // (24 * rows) != boxes:
@@ -46,9 +49,8 @@ def read_rows(path: String, boxes: Int, rows: Int) raises -> List[List[Vec]]:
     for b in range(boxes):
         var box = List[Vec](capacity=rows)
         for i in range(b * rows, (b + 1) * rows):
-            box.append(
-                vec(numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2])
-            )
+            var x, y, z = numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]
+            box.append(Vec(x, y, z, 0))
         field.append(box^)
     return field^
 

@@ -28,7 +28,9 @@ struct Cells(Copyable, Movable):
     var place: List[Vec]
     """Where they are, in the same order."""
 
-    def __init__(out self, box: Vec, reach: Float64, margin: Float64, points: Int):
+    def __init__(
+        out self, box: Vec, reach: Float64, margin: Float64, points: Int
+    ):
         """Cells for a box, and for points in a margin around it."""
         var sides = box + 2 * margin
         # Two cells to a reach; fewer if there were far more cells than points.
@@ -64,9 +66,7 @@ def cells_along(sides: Vec, side: Float64) -> Vec:
     return count
 
 
-def sort_into_cells(
-    mut cells: Cells, position: List[Vec], shift: List[Vec]
-):
+def sort_into_cells(mut cells: Cells, position: List[Vec], shift: List[Vec]):
     """Sort the points position + shift by the number of their cell.
 
     By counting: how many are in each cell, then where each cell ends, and then

@@ -4,14 +4,14 @@ from .arrays import Vec, square, total
 from .system import System
 
 
-def forces(mut system: System, thread: Int):
-    """The force on each of a thread's particles: the sum of its pair forces."""
-    ref share = system.shares[thread]
+def forces(mut system: System, number: Int):
+    """The force on each of a part of the particles: the sum of its pair forces."""
+    ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
-    for i in range(share.first, share.last):
+    for i in range(part.first, part.last):
         var x = system.position[i]
         var force = Vec(0)
-        for j in share.neighbours(i):
+        for j in part.neighbours(i):
             var d = separation(system, x, Int(j))
             var r2 = square(d)
             # Not `if`: one neighbour in four is beyond the cutoff, too often
@@ -25,10 +25,10 @@ def potential_and_virial(system: System) -> Tuple[Float64, Float64]:
     var cutoff2 = system.cutoff * system.cutoff
     var shift = pair_potential(cutoff2)
     var each = List[Vec](capacity=system.particles)
-    for ref share in system.shares:
-        for i in range(share.first, share.last):
+    for ref part in system.parts:
+        for i in range(part.first, part.last):
             var energy, virial = (0.0, 0.0)
-            for j in share.neighbours(i):
+            for j in part.neighbours(i):
                 var r2 = square(separation(system, system.position[i], Int(j)))
                 if r2 < cutoff2:
                     energy += pair_potential(r2) - shift
@@ -41,7 +41,7 @@ def potential_and_virial(system: System) -> Tuple[Float64, Float64]:
 
 def separation(system: System, x: Vec, j: Int) -> Vec:
     """The vector to the point x from the particle or image j of the list."""
-    # Without bounds checks, which cost half as much again as all the rest.
+    # Without bounds checks: with them, all the forces take half as long again.
     return x - system.position.unsafe_get(j) - system.shift.unsafe_get(j)
 
 
@@ -52,8 +52,7 @@ def pair_potential(r2: Float64) -> Float64:
 
 
 def pair_force(r2: Float64) -> Float64:
-    """f(r)/r at the squared distance r2: times the vector between two particles, their force.
-    """
+    """f(r)/r at the squared distance r2: times the vector between two particles, their force."""
     var s2 = 1 / r2
     var s6 = s2 * s2 * s2
     return 24 * (2 * s6 * s6 - s6) * s2

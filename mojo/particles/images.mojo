@@ -44,11 +44,11 @@ def make_images(mut system: System):
                         system.shift.append(sides * system.box)
 
 
-def move_images(mut system: System, thread: Int):
-    """Let a thread's part of the images follow their particles."""
+def move_images(mut system: System, number: Int):
+    """Let a part of the images follow their particles."""
     var images = len(system.source)
-    var threads = len(system.shares)
-    var first = images * thread // threads
-    for k in range(first, images * (thread + 1) // threads):
+    var parts = len(system.parts)
+    var first = images * number // parts
+    for k in range(first, images * (number + 1) // parts):
         var i = Int(system.source[k])
         system.position[system.particles + k] = system.position[i]

@@ -23,48 +23,50 @@ def advance(mut system: System, steps: Int, mut team: Team) raises:
     check_forces(system)
 
 
-def kick_and_drift(mut system: System, thread: Int):
-    """The first half of a step, for a thread's particles."""
-    kick(system, thread)
-    drift(system, thread)
-    measure_moves(system, thread)
+def kick_and_drift(mut system: System, number: Int):
+    """The first half of a step, for a part of the particles."""
+    kick(system, number)
+    drift(system, number)
+    measure_moves(system, number)
 
 
-def forces_and_kick(mut system: System, thread: Int):
-    """The second half of a step, for a thread's particles."""
-    forces(system, thread)
-    kick(system, thread)
+def forces_and_kick(mut system: System, number: Int):
+    """The second half of a step, for a part of the particles."""
+    forces(system, number)
+    kick(system, number)
 
 
-def kick(mut system: System, thread: Int):
+def kick(mut system: System, number: Int):
     """Change the velocities by half a step of the forces."""
-    ref share = system.shares[thread]
-    for i in range(share.first, share.last):
+    ref part = system.parts[number]
+    for i in range(part.first, part.last):
         system.velocity[i] += 0.5 * system.dt * system.force[i]
 
 
-def drift(mut system: System, thread: Int):
+def drift(mut system: System, number: Int):
     """Move by v dt; where there are walls, bounce from them."""
-    ref share = system.shares[thread]
-    for i in range(share.first, share.last):
+    ref part = system.parts[number]
+    for i in range(part.first, part.last):
         var x = system.position[i] + system.dt * system.velocity[i]
         # Written so that what is not a number is astray too.
         if not abs(x).lt(100 * system.box).reduce_and():
-            share.astray = True
+            part.astray = True
             continue
         if not system.periodic:
             var low, high = x.lt(0), x.gt(system.box)
             while (low | high).reduce_or():
                 x = low.select(-x, high.select(2 * system.box - x, x))
-                system.velocity[i] = (low | high).select(-system.velocity[i], system.velocity[i])
+                system.velocity[i] = (low | high).select(
+                    -system.velocity[i], system.velocity[i]
+                )
                 low, high = x.lt(0), x.gt(system.box)
         system.position[i] = x
 
 
 def check_motion(system: System) raises:
     """Raise an Error if a particle went astray in the drift."""
-    for ref share in system.shares:
-        if share.astray:
+    for ref part in system.parts:
+        if part.astray:
             raise Error(
                 "a particle crossed the box many times in one step: the time"
                 " step is too long"

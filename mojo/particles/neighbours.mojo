@@ -16,16 +16,16 @@ def rebuild(mut system: System, mut team: Team):
     team.share[list_neighbours](system)
 
 
-def list_neighbours(mut system: System, thread: Int):
-    """For a thread's particles: all others, and images, within reach."""
-    ref share = system.shares[thread]
+def list_neighbours(mut system: System, number: Int):
+    """For a part of the particles: all others, and images, within reach."""
+    ref part = system.parts[number]
     ref cells = system.cells
     var reach2 = system.reach() * system.reach()
     var found = 0
-    for i in range(share.first, share.last):
+    for i in range(part.first, part.last):
         var x = system.position[i]
         system.listed_position[i] = x
-        share.start[i - share.first] = found
+        part.start[i - part.first] = found
         var cell = cells.cell(x)
         var low = max(cell - cells.span, 0)
         var high = min(cell + cells.span, cells.count - 1)
@@ -33,33 +33,33 @@ def list_neighbours(mut system: System, thread: Int):
             for cy in range(low[1], high[1] + 1):
                 var first = Int(cells.start[cells.number_of(cx, cy, low[2])])
                 var end = Int(cells.start[cells.number_of(cx, cy, high[2]) + 1])
-                if found + end - first > len(share.neighbour):
-                    share.neighbour.resize(2 * found + end - first, 0)
+                if found + end - first > len(part.neighbour):
+                    part.neighbour.resize(2 * found + end - first, 0)
                 # Each is written down, but kept only if it is near: a branch
                 # would often be predicted wrongly.
                 for k in range(first, end):
                     var j = cells.member.unsafe_get(k)
                     var d = x - cells.place.unsafe_get(k)
                     var near = square(d) <= reach2 and j != Int32(i)
-                    share.neighbour.unsafe_get(found) = j
+                    part.neighbour.unsafe_get(found) = j
                     found += Int(near)
-    share.start[share.last - share.first] = found
+    part.start[part.last - part.first] = found
 
 
-def measure_moves(mut system: System, thread: Int):
-    """How far the farthest of a thread's particles is from where it was listed."""
-    ref share = system.shares[thread]
-    share.moved2 = 0.0
-    for i in range(share.first, share.last):
+def measure_moves(mut system: System, number: Int):
+    """How far the farthest of a part of the particles is from where it was listed."""
+    ref part = system.parts[number]
+    part.moved2 = 0.0
+    for i in range(part.first, part.last):
         var d = system.position[i] - system.listed_position[i]
-        share.moved2 = max(share.moved2, square(d))
+        part.moved2 = max(part.moved2, square(d))
 
 
 def moved_too_far(system: System) -> Bool:
     """Whether two particles that are not listed may have come within the cutoff."""
     # Half the skin each; a little less, so that rounding cannot lose a pair.
     var limit = 0.499999 * system.skin
-    for ref share in system.shares:
-        if share.moved2 > limit * limit:
+    for ref part in system.parts:
+        if part.moved2 > limit * limit:
             return True
     return False

@@ -2,7 +2,6 @@
 
 from std.ffi import external_call
 from std.math import isfinite
-from std.os.path import isfile
 from std.utils import Variant
 
 from .arrays import Vec
@@ -37,12 +36,9 @@ struct Parameters(Copyable, Movable):
     var lines: List[Parameter]
     """Everything that the file said, in its order."""
 
-    def __init__(out self, path: String) raises:
-        """Read and check the file `path`."""
-        if not isfile(path):
-            raise Error(t"there is no file {path}")
-        with open(path, "r") as file:
-            self.lines = parse(file.read())
+    def __init__(out self, text: String) raises:
+        """Read and check the `text` of a parameter file."""
+        self.lines = parse(text)
         self.boxes = whole(self.lines, "boxes")
         self.particles = whole(self.lines, "particles")
         var sides = find(self.lines, "box", 3)
@@ -69,7 +65,9 @@ struct Parameters(Copyable, Movable):
             )
         if self.boxes < 1:
             raise Error(t"boxes = {self.boxes} must be at least 1")
-        if not (self.box.gt(0).reduce_and() and self.cutoff > 0 and self.dt > 0):
+        if not (
+            self.box.gt(0).reduce_and() and self.cutoff > 0 and self.dt > 0
+        ):
             raise Error("the sides of the box, cutoff and dt must be above 0")
         var half = min(self.box[0], self.box[1], self.box[2]) / 2
         if self.periodic and not self.cutoff <= half:
@@ -78,16 +76,15 @@ struct Parameters(Copyable, Movable):
                 t" periodic box ({half})",
             )
 
-    def write(self, path: String) raises:
-        """Write them all to the file `path`."""
+    def text(self) -> String:
+        """The text of a parameter file that says the same."""
         var text = String()
         for line in self.lines:
             text += line.name + " ="
             for value in line.values:
                 text += " " + show(value)
             text += "\n"
-        with open(path, "w") as file:
-            file.write(text)
+        return text
 
 
 def parse(text: String) raises -> List[Parameter]:
@@ -99,7 +96,9 @@ def parse(text: String) raises -> List[Parameter]:
         var parts = line.split("=", 1)
         var name = String(parts[0].strip())
         if len(parts) != 2 or name == "":
-            raise Error(t"a line of the parameters is not `name = value`: {line}")
+            raise Error(
+                t"a line of the parameters is not `name = value`: {line}"
+            )
         for earlier in lines:
             if earlier.name == name:
                 raise Error(t"the parameters give {name} twice")

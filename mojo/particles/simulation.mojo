@@ -3,9 +3,8 @@
 from std.os.path import isdir
 from std.time import perf_counter_ns
 
-from .arrays import Vec, read_rows, write_numbers, write_rows
+from .arrays import Vec, read_rows, read_text, write_numbers, write_rows
 from .forces import forces
-from .images import wrapped
 from .motion import advance
 from .neighbours import rebuild
 from .observe import observe
@@ -22,9 +21,9 @@ struct Simulation(Movable):
     var systems: List[System]
     """The boxes."""
     var threads: Int
-    """Threads among which things are shared."""
+    """Threads that share the work."""
     var many: Bool
-    """Whether each of them has boxes of its own."""
+    """Whether there are boxes enough for each thread to have its own."""
     var steps: Int
     """How far the present run goes."""
 
@@ -32,7 +31,7 @@ struct Simulation(Movable):
         """Load and check the case in the folder."""
         if not isdir(folder):
             raise Error(t"there is no folder {folder}")
-        self.parameters = Parameters(folder + "/parameters.txt")
+        self.parameters = Parameters(read_text(folder + "/parameters.txt"))
         var boxes = self.parameters.boxes
         var particles = self.parameters.particles
         var position = read_rows(folder + "/position.f64", boxes, particles)
@@ -43,9 +42,9 @@ struct Simulation(Movable):
         self.steps = 0
         for x, v in zip(position, velocity):
             check_state(self.parameters, x, v)
-            var threads = 1 if self.many else team.size
-            self.systems.append(System(self.parameters, x, v, threads))
-        self.each[rebuild](team)
+            var parts = 1 if self.many else team.size
+            self.systems.append(System(self.parameters, x, v, parts))
+        self.list_all_neighbours(team)
         for ref system in self.systems:
             check_distinct(system)
 
@@ -70,7 +69,7 @@ struct Simulation(Movable):
         if trouble:
             for ref system in self.systems:
                 system.go_back()
-            self.each[rebuild](team)
+            self.list_all_neighbours(team)
             raise Error(trouble)
         return Int(end - start)
 
@@ -87,21 +86,25 @@ struct Simulation(Movable):
         var pressure = List[Float64]()
         var temperature = List[Float64]()
         var momentum = List[Vec]()
-        self.each[compute_forces](team)
+        var alone = Team()
         for ref system in self.systems:
-            for i in range(system.particles):
-                var x = system.position[i]
-                position.append(wrapped(system.box, x) if system.periodic else x)
-            velocity.extend(Span(system.velocity))
-            force.extend(Span(system.force))
-            var seen = observe(system)
+            var now = system.copy()
+            if self.many:
+                settle(now, alone)
+            else:
+                settle(now, team)
+            var seen = observe(now)
+            position.extend(Span(now.position)[: now.particles])
+            velocity.extend(Span(now.velocity))
+            force.extend(Span(now.force))
             kinetic_energy.append(seen.kinetic_energy)
             potential_energy.append(seen.potential_energy)
             virial.append(seen.virial)
             pressure.append(seen.pressure)
             temperature.append(seen.temperature)
             momentum.append(seen.momentum)
-        self.parameters.write(folder + "/parameters.txt")
+        with open(folder + "/parameters.txt", "w") as file:
+            file.write(self.parameters.text())
         write_rows(folder + "/position.f64", position)
         write_rows(folder + "/velocity.f64", velocity)
         write_rows(folder + "/force.f64", force)
@@ -112,25 +115,21 @@ struct Simulation(Movable):
         write_numbers(folder + "/temperature.f64", temperature)
         write_rows(folder + "/momentum.f64", momentum)
 
-    def each[
-        work: def(mut System, mut Team) thin -> None
-    ](mut self, mut team: Team):
-        """Do the work on one box after another, with the threads that share it.
-        """
-        if self.many:
-            var alone = Team()
-            for ref system in self.systems:
-                work(system, alone)
-        else:
-            for ref system in self.systems:
-                work(system, team)
+    def list_all_neighbours(mut self, mut team: Team):
+        """List the neighbours anew in all boxes."""
+        var alone = Team()
+        for ref system in self.systems:
+            if self.many:
+                rebuild(system, alone)
+            else:
+                rebuild(system, team)
 
 
-def advance_boxes(mut simulation: Simulation, thread: Int):
-    """Advance the boxes of one thread."""
+def advance_boxes(mut simulation: Simulation, number: Int):
+    """Advance a part of the boxes."""
     var boxes = len(simulation.systems)
-    var first = boxes * thread // simulation.threads
-    var last = boxes * (thread + 1) // simulation.threads
+    var first = boxes * number // simulation.threads
+    var last = boxes * (number + 1) // simulation.threads
     var alone = Team()
     for ref system in simulation.systems[first:last]:
         advance_or_say_why(system, simulation.steps, alone)
@@ -145,6 +144,10 @@ def advance_or_say_why(mut system: System, steps: Int, mut team: Team):
         system.trouble = String(e)
 
 
-def compute_forces(mut system: System, mut team: Team):
-    """Compute the forces in a box."""
+def settle(mut system: System, mut team: Team):
+    """Wrap all positions, and compute the forces at just these.
+
+    To a copy, so that the box itself goes on as if nobody had looked.
+    """
+    rebuild(system, team)
     team.share[forces](system)

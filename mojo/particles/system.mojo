@@ -2,7 +2,7 @@
 
 from std.math import isfinite
 
-from .arrays import Vec, square
+from .arrays import Vec
 from .cells import Cells
 from .parameters import Parameters
 
@@ -11,7 +11,7 @@ comptime SKIN = 0.3
 
 
 struct System(Copyable, Movable):
-    """One box. Its particles are shared among threads, once and for all."""
+    """One box, its particles divided into as many parts as there are threads."""
 
     var box: Vec
     """Sides of the box; the fourth is 1, so that one may divide by it."""
@@ -41,8 +41,8 @@ struct System(Copyable, Movable):
     """Particles and images, sorted by where they are."""
     var listed_position: List[Vec]
     """Where the particles were when the neighbours were listed."""
-    var shares: List[Share]
-    """What belongs to one thread each."""
+    var parts: List[Part]
+    """The particles, divided for as many threads."""
 
     var first_position: List[Vec]
     """Positions when the present run began, to go back to if it fails."""
@@ -56,7 +56,7 @@ struct System(Copyable, Movable):
         parameters: Parameters,
         position: List[Vec],
         velocity: List[Vec],
-        threads: Int,
+        parts: Int,
     ):
         self.box = parameters.box
         self.periodic = parameters.periodic
@@ -77,14 +77,11 @@ struct System(Copyable, Movable):
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
         self.trouble = String()
-        self.shares = List[Share](capacity=threads)
-        for thread in range(threads):
-            self.shares.append(
-                Share(
-                    self.particles * thread // threads,
-                    self.particles * (thread + 1) // threads,
-                )
-            )
+        self.parts = List[Part](capacity=parts)
+        for number in range(parts):
+            var first = self.particles * number // parts
+            var last = self.particles * (number + 1) // parts
+            self.parts.append(Part(first, last))
 
     def reach(self) -> Float64:
         """The distance up to which neighbours are listed."""
@@ -101,12 +98,12 @@ struct System(Copyable, Movable):
         for i in range(self.particles):
             self.position[i] = self.first_position[i]
             self.velocity[i] = self.first_velocity[i]
-        for ref share in self.shares:
-            share.astray = False
+        for ref part in self.parts:
+            part.astray = False
 
 
-struct Share(Copyable, Movable):
-    """Some of the particles, which only one thread changes."""
+struct Part(Copyable, Movable):
+    """Some of the particles, which no two threads work on at a time."""
 
     var first: Int
     """The first of them."""
@@ -151,16 +148,26 @@ def check_state(
 
 
 def check_distinct(system: System) raises:
-    """Raise an Error if two particles are at the same point."""
-    for ref share in system.shares:
-        for i in range(share.first, share.last):
-            for k in share.neighbours(i):
+    """Raise an Error if two particles are at the same point.
+
+    What rounding cannot tell apart beside a side of the box is one point.
+    """
+    for ref part in system.parts:
+        for i in range(part.first, part.last):
+            for k in part.neighbours(i):
                 var j = Int(k)
-                var d = system.position[i] - system.position[j]
-                if square(d - system.shift[j]) == 0:
-                    if j >= system.particles:
-                        j = Int(system.source[j - system.particles])
+                if j >= system.particles:
+                    j = Int(system.source[j - system.particles])
+                if j != i and rounded(system, i) == rounded(system, j):
                     raise Error(
                         t"particles {i} and {j} are at the same point, where",
                         " the force is infinite",
                     )
+
+
+def rounded(system: System, i: Int) -> Vec:
+    """The position of the particle i, as precise as the box is large."""
+    var x = (system.position[i] + system.box) - system.box
+    if system.periodic:
+        x = x.ge(system.box).select(Vec(0), x)
+    return x

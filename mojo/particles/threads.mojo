@@ -4,6 +4,10 @@ Mojo's standard library starts no threads, so these are the C library's. They
 are started once. Between two pieces of work a thread looks out for the next one
 for some microseconds, which is all that the phases of a time step leave between
 them; then it gives way to whoever wants the processor; and then it sleeps.
+
+Work comes in parts, one for each thread, and a thread takes the next part when it
+is ready. If another program keeps a thread from its processor, the others do the
+work without waiting for it.
 """
 
 from std.atomic import Atomic
@@ -20,80 +24,83 @@ comptime TURNS = 100
 
 
 struct Team(Movable):
-    """Threads that do a piece of work together; the caller is number 0."""
+    """Threads that work together; the caller is one of them."""
 
     var size: Int
-    """Threads in the team."""
+    """How many they are."""
     var board: OwnedPointer[Board]
     """What all of them look at; it stays in place when the team is moved."""
     var others: List[UInt]
     """The threads but the caller, as the C library knows them."""
 
-    def __init__(out self):
-        """A team of the caller alone."""
+    def __init__(out self, size: Int = 1):
+        """A team of so many, or of as many as the system will start."""
         self.size = 1
         self.board = OwnedPointer(Board())
         self.others = List[UInt]()
-
-    def __init__(out self, size: Int) raises:
-        """A team of so many, the caller among them."""
-        self = Self()
-        for _ in range(1, size):
-            var id = UInt(0)
-            if external_call["pthread_create", Int32](
-                Pointer(to=id), Nothing, attend, self.board.ptr()
-            ):
-                raise Error(t"the system starts no more than {self.size} threads")
-            self.others.append(id)
+        while self.size < size:
+            var thread = UInt(0)
+            var failed = external_call["pthread_create", Int32](
+                Pointer(to=thread), Nothing, attend, self.board.ptr()
+            )
+            if failed:
+                break
+            self.others.append(thread)
             self.size += 1
 
     def __deinit__(deinit self):
-        self.board[].call = None
+        self.board[].over = True
         self.board[].announce()
-        for id in self.others:
-            _ = external_call["pthread_join", Int32](id, Nothing)
+        for thread in self.others:
+            _ = external_call["pthread_join", Int32](thread, Nothing)
         # Mojo ends a value after its last use: that of the board is here.
         _ = self.board^
 
     def share[
         Data: AnyType, //, work: def(mut Data, Int) thin -> None
     ](mut self, mut data: Data):
-        """Call `work(data, thread)` in every thread, and wait for all of them.
+        """Call `work(data, part)` for each part, and wait for all of them.
 
         The calls run at the same time: each may change only a part of the data
         that is its own, and read only what no other changes.
         """
-        if self.size > 1:
-            ref board = self.board[]
-            board.call = call[work]
-            board.data = (
-                Pointer(to=data)
-                .unsafe_bitcast[UInt8]()
-                .unsafe_origin_cast[MutUntrackedOrigin]()
-            )
-            _ = board.unfinished.fetch_add(Int64(self.size - 1))
-            board.announce()
+        if self.size == 1:
             work(data, 0)
-            var looks = 0
-            while board.unfinished.load() > 0:
-                wait_a_little(looks)
-        else:
-            work(data, 0)
+            return
+        var board = self.board.ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        board[].call = call[work]
+        board[].data = (
+            Pointer(to=data)
+            .unsafe_bitcast[UInt8]()
+            .unsafe_origin_cast[MutUntrackedOrigin]()
+        )
+        board[].parts = Int64(self.size)
+        board[].unfinished.store(board[].parts)
+        board[].next.store(0)
+        board[].announce()
+        take_parts(board)
+        var looks = 0
+        while board[].unfinished.load() > 0:
+            wait_a_little(looks)
 
 
 struct Board(Movable):
     """What the threads of a team know in common."""
 
-    var call: Optional[def(Raw, Int) thin -> None]
-    """The work, for the data and the number of a thread; None is the end."""
+    var call: def(Raw, Int) thin -> None
+    """The work: called with the data and the number of a part."""
     var data: Raw
     """The data of the work."""
-    var seats: Atomic[Int64]
-    """Threads that have taken their number."""
-    var round: Atomic[Int64]
-    """Pieces of work announced."""
+    var parts: Int64
+    """Parts that the work has."""
+    var next: Atomic[Int64]
+    """The part to take next; if there is none, a number too large."""
     var unfinished: Atomic[Int64]
-    """Threads still at work."""
+    """Parts not yet done."""
+    var round: Atomic[Int64]
+    """How often there was news, work or the end."""
+    var over: Bool
+    """Whether the threads shall end."""
     var asleep: Atomic[Int64]
     """Threads that must be woken."""
     var mutex: Array[UInt64, 8]
@@ -102,18 +109,20 @@ struct Board(Movable):
     """A pthread_cond_t, that wakes them."""
 
     def __init__(out self):
-        self.call = None
+        self.call = no_work
         self.data = Raw.unsafe_dangling()
-        self.seats = Atomic[Int64](0)
-        self.round = Atomic[Int64](0)
+        self.parts = 0
+        self.next = Atomic[Int64](0)
         self.unfinished = Atomic[Int64](0)
+        self.round = Atomic[Int64](0)
+        self.over = False
         self.asleep = Atomic[Int64](0)
-        # Zeros are the initial state of both on Linux.
+        # Zeros are what the C library initializes both with.
         self.mutex = Array[UInt64, 8](fill=0)
         self.bell = Array[UInt64, 8](fill=0)
 
     def announce(mut self):
-        """Let the other threads see that there is new work."""
+        """Let all threads know that there is news."""
         _ = self.round.fetch_add(1)
         if self.asleep.load() > 0:
             self.lock()
@@ -122,18 +131,18 @@ struct Board(Movable):
             )
             self.unlock()
 
-    def await_round(mut self, last: Int64):
-        """Return when there is other work than in the round `last`."""
+    def await_news(mut self, seen: Int64):
+        """Return when there is news since the round `seen`."""
         var looks = 0
-        while self.round.load() == last:
+        while self.round.load() == seen:
             if looks < LOOKS + TURNS:
                 wait_a_little(looks)
                 continue
             self.lock()
-            # The number first, then a look: `announce` does the reverse, so
-            # that one of the two always sees the other.
+            # First say so, then look again: `announce` goes the other way, and
+            # one of the two will notice the other.
             _ = self.asleep.fetch_add(1)
-            while self.round.load() == last:
+            while self.round.load() == seen:
                 _ = external_call["pthread_cond_wait", Int32](
                     Pointer(to=self.bell), Pointer(to=self.mutex)
                 )
@@ -141,31 +150,52 @@ struct Board(Movable):
             self.unlock()
 
     def lock(mut self):
+        """Take the mutex."""
         _ = external_call["pthread_mutex_lock", Int32](Pointer(to=self.mutex))
 
     def unlock(mut self):
+        """Release the mutex."""
         _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=self.mutex))
 
 
-def attend(raw: Raw) abi("C") -> Optional[Raw]:
-    """The life of a thread: take a number, then do one work after another."""
-    ref board = raw.unsafe_bitcast[Board]()[]
-    var thread = Int(board.seats.fetch_add(1)) + 1
-    var round = Int64(0)
+def take_parts(board: Pointer[Board, MutUntrackedOrigin]):
+    """Do one part after another while there are any.
+
+    Not a method: the compiler may take for granted that nobody else changes
+    `self` meanwhile.
+    """
     while True:
-        board.await_round(round)
-        round += 1
-        if not board.call:
+        # Only who has a part reads on: until it is done, there is no other
+        # work, even for a thread that is late and came for an earlier one.
+        var part = board[].next.fetch_add(1)
+        if part >= board[].parts:
+            break
+        board[].call(board[].data, Int(part))
+        _ = board[].unfinished.fetch_sub(1)
+
+
+def attend(raw: Raw) abi("C") -> Optional[Raw]:
+    """The life of a thread: wait for news and do what there is to do."""
+    var board = raw.unsafe_bitcast[Board]()
+    var seen = Int64(0)
+    while True:
+        board[].await_news(seen)
+        seen = board[].round.load()
+        if board[].over:
             return None
-        board.call.value()(board.data, thread)
-        _ = board.unfinished.fetch_sub(1)
+        take_parts(board)
 
 
 def call[
     Data: AnyType, //, work: def(mut Data, Int) thin -> None
-](data: Raw, thread: Int):
-    """`work` on any type of data, behind one signature."""
-    work(data.unsafe_bitcast[Data]()[], thread)
+](data: Raw, part: Int):
+    """The `work` on any type of data, behind one signature."""
+    work(data.unsafe_bitcast[Data]()[], part)
+
+
+def no_work(data: Raw, part: Int):
+    """Do nothing."""
+    pass
 
 
 def wait_a_little(mut looks: Int):

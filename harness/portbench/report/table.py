@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portbench.report.summary import Row, rows
@@ -74,7 +75,7 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
         if table.row_count:
             console.print(table)
     for sentence in refusals(every):
-        console.print(f"[yellow]no figure[/yellow] {sentence}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]no figure[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(_KEY, style="dim", highlight=False, soft_wrap=True)
 
 

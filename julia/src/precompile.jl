@@ -1,0 +1,12 @@
+# What is run here while the package is installed need not be compiled when it is first used.
+
+@compile_workload begin
+    lattice = [2.0 * place[d] for d in 1:3, place in vec(CartesianIndices((3, 3, 3))), box in 1:1]
+    fields = Dict{String,Any}("position" => lattice .- 1, "velocity" => zero(lattice))
+    for boundary in ("periodic", "walls")
+        case = Dict{String,Any}("boxes" => 1, "particles" => 27, "box" => (6.0, 6.0, 6.0),
+            "boundary" => boundary, "cutoff" => 2.5, "dt" => 0.005)
+        state(run!(load(case, fields), 2))
+    end
+    about()
+end

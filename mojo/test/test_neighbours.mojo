@@ -1,0 +1,90 @@
+"""The list of neighbours equals what a look at all pairs finds."""
+
+from std.math import round
+from std.testing import TestSuite, assert_equal, assert_true
+
+from particles.arrays import Vec, square
+from particles.neighbours import measure_moves, moved_too_far
+from particles.system import System
+from particles.threads import Team
+
+from states import at_rest, scattered
+
+
+def check_against_all_pairs(
+    particles: Int,
+    sides: Vec,
+    boundary: String,
+    threads: Int,
+    cutoff: Float64 = 2.5,
+) raises:
+    """Compare the list with all pairs of all images at most a box away."""
+    var team = Team(threads)
+    var box = String(sides[0], " ", sides[1], " ", sides[2])
+    var points = scattered(particles, sides)
+    var system = at_rest(points, box, boundary, team, cutoff)
+    var images = 1 if boundary == "periodic" else 0
+    var pairs = 0
+    for ref part in system.parts:
+        for i in range(part.first, part.last):
+            var expected = List[Float64]()
+            for j in range(particles):
+                for a in range(-images, images + 1):
+                    for b in range(-images, images + 1):
+                        for c in range(-images, images + 1):
+                            var shift = sides * Vec(
+                                Float64(a), Float64(b), Float64(c), 0
+                            )
+                            var itself = i == j and a == b == c == 0
+                            var r2 = square(points[i] - points[j] - shift)
+                            if not itself and r2 <= system.reach() ** 2:
+                                expected.append(r2)
+            var found = List[Float64]()
+            for k in part.neighbours(i):
+                var j = Int(k)
+                assert_true(j != i)
+                var d = points[i] - system.position[j] - system.shift[j]
+                found.append(square(d))
+            sort(expected)
+            sort(found)
+            assert_equal(found, expected)
+            pairs += len(found)
+    assert_true(pairs > 0)
+
+
+def test_periodic() raises:
+    check_against_all_pairs(300, Vec(9, 11, 14, 0), "periodic", 1)
+
+
+def test_smallest_legal_box() raises:
+    check_against_all_pairs(60, Vec(5, 5, 7, 0), "periodic", 1)
+    check_against_all_pairs(60, Vec(5, 5, 5, 0), "periodic", 3)
+
+
+def test_walls() raises:
+    check_against_all_pairs(300, Vec(9, 11, 14, 0), "walls", 2)
+    check_against_all_pairs(40, Vec(1, 7, 12, 0), "walls", 1)
+
+
+def test_short_cutoff_in_a_large_box() raises:
+    # Here cells of half the reach would be far more than particles.
+    check_against_all_pairs(400, Vec(30, 30, 30, 0), "periodic", 1, cutoff=0.7)
+    check_against_all_pairs(2000, Vec(50, 1, 50, 0), "walls", 1, cutoff=0.1)
+
+
+def test_more_threads_than_particles() raises:
+    check_against_all_pairs(3, Vec(5, 5, 5, 0), "periodic", 5)
+
+
+def test_half_the_skin() raises:
+    var team = Team()
+    var points: List[Vec] = [Vec(1, 1, 1, 0), Vec(4, 4, 4, 0)]
+    var system = at_rest(points, "8.0 8.0 8.0", "periodic", team)
+    for moved in [(0.49, False), (0.5, True), (0.51, True)]:
+        system.position[1] = points[1] + Vec(0, moved[0] * system.skin, 0, 0)
+        measure_moves(system, 0)
+        assert_equal(moved_too_far(system), moved[1])
+
+
+def main() raises:
+    TestSuite.discover_tests[__functions_in_module()]().run()

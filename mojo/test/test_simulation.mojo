@@ -1,0 +1,122 @@
+"""A case goes from a folder to a folder; what is wrong with one is said."""
+
+from std.os import makedirs
+from std.testing import TestSuite, assert_equal, assert_raises, assert_true
+
+from particles.arrays import Vec, read_rows, write_rows
+from particles.simulation import Simulation
+from particles.threads import Team
+
+from states import Scratch, jittered
+
+comptime TWO_BOXES = """boxes = 2
+particles = 125
+box = 5.75 5.75 5.75
+boundary = periodic
+cutoff = 2.5
+dt = 0.005
+"""
+
+
+def two_jittered() -> List[Vec]:
+    """The same positions in both boxes."""
+    var position = jittered(5, 1.15)
+    position.extend(Span(jittered(5, 1.15)))
+    return position^
+
+
+def write_case(folder: String) raises:
+    """Write two boxes, the second of them moving."""
+    with open(folder + "/parameters.txt", "w") as file:
+        file.write(TWO_BOXES)
+    var velocity = List[Vec](length=125, fill=Vec(0))
+    velocity.extend(Span(List[Vec](length=125, fill=Vec(1, -2, 3, 0))))
+    write_rows(folder + "/position.f64", two_jittered())
+    write_rows(folder + "/velocity.f64", velocity)
+
+
+def test_load_and_save() raises:
+    with Scratch() as folder:
+        write_case(folder)
+        var results = List[List[List[Vec]]]()
+        for threads in range(1, 4):
+            var team = Team(threads)
+            var simulation = Simulation(folder, team)
+            var saved = String(folder, "/saved by ", threads)
+            makedirs(saved)
+            simulation.save(saved, team)
+            for field in ["position", "velocity"]:
+                var before = read_rows(
+                    String(folder, "/", field, ".f64"), 2, 125
+                )
+                var after = read_rows(String(saved, "/", field, ".f64"), 2, 125)
+                assert_true(before == after)
+            _ = simulation.run(20, team)
+            simulation.save(saved, team)
+            results.append(read_rows(saved + "/position.f64", 2, 125))
+            assert_true(results[0] == results[threads - 1])
+            var momentum = read_rows(saved + "/momentum.f64", 2, 1)
+            assert_true(
+                abs(momentum[1][0] - Vec(125, -250, 375, 0))
+                .lt(1e-9)
+                .reduce_and()
+            )
+
+
+def test_looking_changes_nothing() raises:
+    with Scratch() as folder:
+        write_case(folder)
+        var team = Team()
+        var seen = Simulation(folder, team)
+        var unseen = Simulation(folder, team)
+        for _ in range(5):
+            _ = seen.run(7, team)
+            seen.save(folder, team)
+        _ = unseen.run(35, team)
+        for b in range(2):
+            assert_true(seen.systems[b].position == unseen.systems[b].position)
+            assert_true(seen.systems[b].velocity == unseen.systems[b].velocity)
+
+
+def test_a_failed_run_changes_nothing() raises:
+    with Scratch() as folder:
+        write_case(folder)
+        var team = Team(2)
+        var simulation = Simulation(folder, team)
+        simulation.systems[1].velocity[3] = Vec(1e7, 0, 0, 0)
+        with assert_raises(contains="too long"):
+            _ = simulation.run(3, team)
+        simulation.save(folder, team)
+        assert_true(
+            read_rows(folder + "/position.f64", 2, 125)[0] == jittered(5, 1.15)
+        )
+        _ = simulation.run(0, team)
+
+
+def test_wrong_cases_are_refused() raises:
+    with Scratch() as folder:
+        var team = Team()
+        with assert_raises(contains="no folder"):
+            _ = Simulation(folder + "/none", team)
+        with assert_raises(contains="no file"):
+            _ = Simulation(folder, team)
+        var bad: List[Tuple[Vec, String]] = [
+            (Vec(FloatLiteral.nan, 1, 1, 0), "not a finite number"),
+            (Vec(1, 6, 1, 0), "outside"),
+            (Vec(1, 1, -0.1, 0), "outside"),
+        ]
+        for wrong in bad:
+            write_case(folder)
+            var position = two_jittered()
+            position[130] = wrong[0]
+            write_rows(folder + "/position.f64", position)
+            with assert_raises(contains=wrong[1]):
+                _ = Simulation(folder, team)
+        write_case(folder)
+        write_rows(folder + "/velocity.f64", [Vec(1, 2, 3, 0)])
+        with assert_raises(contains="bytes"):
+            _ = Simulation(folder, team)
+
+
+def main() raises:
+    TestSuite.discover_tests[__functions_in_module()]().run()
