@@ -24,7 +24,8 @@ function load(parameters::Parameters, state)
     all(x -> all(0 .<= x .<= parameters.box), position) || throw(ArgumentError(
         "a particle lies outside the box: positions must be within 0 and the box sides"))
     # Many boxes are divided among the threads, or else the particles of the only one.
-    chunks = parameters.boxes > 1 ? 1 : clamp(parameters.particles ÷ SMALLEST_CHUNK, 1, Threads.nthreads())
+    worthwhile = parameters.boxes > 1 ? 1 : parameters.particles ÷ SMALLEST_CHUNK
+    chunks = clamp(worthwhile, 1, Threads.nthreads())
     systems = map(axes(position, 2)) do b
         System(parameters, view(position, :, b), view(velocity, :, b), chunks)
     end
@@ -61,7 +62,8 @@ The state and everything derived from it, in new arrays: vectors of particles ha
 function state(simulation::Simulation)
     foreach(check_motion, simulation.systems)
     seen = map(observe, simulation.systems)
-    return Dict{String,Any}(string(name) => stack(getfield.(seen, name)) for name in fieldnames(eltype(seen)))
+    names = keys(first(seen))
+    return Dict{String,Any}(string(name) => stack(getfield.(seen, name)) for name in names)
 end
 
 """
@@ -83,7 +85,7 @@ function vectors(parameters::Parameters{T}, state, name) where {T}
     wanted = (3, parameters.particles, parameters.boxes)
     size(state[name]) == wanted || throw(ArgumentError(
         "$name has the size $(size(state[name])) where the parameters ask for $wanted"))
-    field = convert(Array{T,3}, state[name])
+    field = convert(Array{T,3}, state[name])::Array{T,3}
     bad = findfirst(!isfinite, field)
     bad === nothing || throw(ArgumentError(
         "$name of particle $(bad[2] - 1) in box $(bad[3] - 1), counted from 0, is not a finite number"))
@@ -99,8 +101,8 @@ function check_distinct(system)
             norm2(position[i] - position[j]) > 0 && continue
             other = j <= n ? j : images[j-n].source
             a, b = minmax(id[i], id[other]) .- 1
-            throw(ArgumentError(
-                "particles $a and $b, counted from 0, are at the same point, where the force is infinite"))
+            throw(ArgumentError("particles $a and $b, counted from 0, are at the same point, " *
+                                "where the force is infinite"))
         end
     end
 end

@@ -5,9 +5,9 @@ are started once. Between two pieces of work a thread looks out for the next one
 for some microseconds, which is all that the phases of a time step leave between
 them; then it gives way to whoever wants the processor; and then it sleeps.
 
-Work comes in parts, one for each thread, and a thread takes the next part when it
-is ready. If another program keeps a thread from its processor, the others do the
-work without waiting for it.
+Work comes in parts, one for each thread, which has the data of its part at hand
+from the last time. But if another program keeps a thread from its processor, the
+others take its part and do not wait for it.
 """
 
 from std.atomic import Atomic
@@ -36,7 +36,7 @@ struct Team(Movable):
     def __init__(out self, size: Int = 1):
         """A team of so many, or of as many as the system will start."""
         self.size = 1
-        self.board = OwnedPointer(Board())
+        self.board = OwnedPointer(Board(size))
         self.others = List[UInt]()
         while self.size < size:
             var thread = UInt(0)
@@ -74,11 +74,12 @@ struct Team(Movable):
             .unsafe_bitcast[UInt8]()
             .unsafe_origin_cast[MutUntrackedOrigin]()
         )
-        board[].parts = Int64(self.size)
-        board[].unfinished.store(board[].parts)
-        board[].next.store(0)
+        board[].parts = self.size
+        board[].unfinished.store(Int64(self.size))
+        for part in range(self.size):
+            board[].offered[part].store(1)
         board[].announce()
-        take_parts(board)
+        take_parts(board, 0)
         var looks = 0
         while board[].unfinished.load() > 0:
             wait_a_little(looks)
@@ -91,10 +92,12 @@ struct Board(Movable):
     """The work: called with the data and the number of a part."""
     var data: Raw
     """The data of the work."""
-    var parts: Int64
+    var parts: Int
     """Parts that the work has."""
-    var next: Atomic[Int64]
-    """The part to take next; if there is none, a number too large."""
+    var offered: List[Atomic[Int64]]
+    """For each part 1 if nobody has taken it yet, else 0 or less."""
+    var seats: Atomic[Int64]
+    """How many threads have their number."""
     var unfinished: Atomic[Int64]
     """Parts not yet done."""
     var round: Atomic[Int64]
@@ -108,11 +111,14 @@ struct Board(Movable):
     var bell: Array[UInt64, 8]
     """A pthread_cond_t, that wakes them."""
 
-    def __init__(out self):
+    def __init__(out self, parts: Int):
         self.call = no_work
         self.data = Raw.unsafe_dangling()
         self.parts = 0
-        self.next = Atomic[Int64](0)
+        self.offered = List[Atomic[Int64]](capacity=parts)
+        for _ in range(parts):
+            self.offered.append(Atomic[Int64](0))
+        self.seats = Atomic[Int64](1)
         self.unfinished = Atomic[Int64](0)
         self.round = Atomic[Int64](0)
         self.over = False
@@ -158,32 +164,32 @@ struct Board(Movable):
         _ = external_call["pthread_mutex_unlock", Int32](Pointer(to=self.mutex))
 
 
-def take_parts(board: Pointer[Board, MutUntrackedOrigin]):
-    """Do one part after another while there are any.
+def take_parts(board: Pointer[Board, MutUntrackedOrigin], own: Int):
+    """Do one's own part, and after it those that nobody else has taken.
 
     Not a method: the compiler may take for granted that nobody else changes
     `self` meanwhile.
     """
-    while True:
+    for k in range(board[].parts):
+        var part = (own + k) % board[].parts
         # Only who has a part reads on: until it is done, there is no other
         # work, even for a thread that is late and came for an earlier one.
-        var part = board[].next.fetch_add(1)
-        if part >= board[].parts:
-            break
-        board[].call(board[].data, Int(part))
-        _ = board[].unfinished.fetch_sub(1)
+        if board[].offered[part].fetch_sub(1) == 1:
+            board[].call(board[].data, part)
+            _ = board[].unfinished.fetch_sub(1)
 
 
 def attend(raw: Raw) abi("C") -> Optional[Raw]:
-    """The life of a thread: wait for news and do what there is to do."""
+    """The life of a thread: take a number, wait for work and do it."""
     var board = raw.unsafe_bitcast[Board]()
+    var own = Int(board[].seats.fetch_add(1))
     var seen = Int64(0)
     while True:
         board[].await_news(seen)
         seen = board[].round.load()
         if board[].over:
             return None
-        take_parts(board)
+        take_parts(board, own)
 
 
 def call[
