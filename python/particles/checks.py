@@ -8,21 +8,38 @@ def check(parameters, state):
     for name in ("boxes", "particles", "box", "boundary", "cutoff", "dt"):
         if name not in parameters:
             raise ValueError(f"the parameter {name} is missing")
-    box, cutoff, dt = np.asarray(parameters["box"], dtype=float), parameters["cutoff"], parameters["dt"]
-    if box.shape != (3,) or not np.all(np.isfinite(box)) or not np.all(box > 0):
-        raise ValueError(f"box = {parameters['box']} must be three finite sides above 0")
-    if parameters["boundary"] not in ("periodic", "walls"):
+    for name in ("boxes", "particles"):
+        if not isinstance(parameters[name], (int, np.integer)) or parameters[name] < 1:
+            raise ValueError(f"{name} = {parameters[name]} must be a whole number of at least 1")
+    for name, shape in (("box", (3,)), ("cutoff", ()), ("dt", ())):
+        value = np.asarray(parameters[name])
+        if value.shape != shape or value.dtype.kind not in "fiu" or not np.all((value > 0) & np.isfinite(value)):
+            much = "three finite numbers" if shape else "a finite number"
+            raise ValueError(f"{name} = {parameters[name]} must be {much} above 0")
+    box, periodic = np.array(parameters["box"], dtype=float), parameters["boundary"] == "periodic"
+    if not periodic and parameters["boundary"] != "walls":
         raise ValueError(f"boundary = {parameters['boundary']} must be periodic or walls")
-    if not (0 < cutoff < np.inf and 0 < dt < np.inf):
-        raise ValueError(f"cutoff = {cutoff} and dt = {dt} must be finite and above 0")
-    if parameters["boundary"] == "periodic" and cutoff > box.min() / 2:
-        raise ValueError(f"cutoff = {cutoff} is over half the shortest side of the periodic box, {box.min() / 2}")
+    if periodic and not parameters["cutoff"] <= box.min() / 2:
+        raise ValueError(
+            f"cutoff = {parameters['cutoff']} is over half the shortest side of the periodic box, {box.min() / 2:.6g}"
+        )
     shape = (parameters["boxes"], parameters["particles"], 3)
     for name in ("position", "velocity"):
-        if state[name].shape != shape:
-            raise ValueError(f"{name} has shape {state[name].shape} and should have {shape}")
+        if name not in state:
+            raise ValueError(f"the state has no {name}")
+        if np.shape(state[name]) != shape:
+            raise ValueError(f"{name} has shape {np.shape(state[name])} and should have {shape}")
         if not np.all(np.isfinite(state[name])):
             raise ValueError(f"{name} holds a number that is not finite")
+    if np.any(state["position"] < 0) or np.any(state["position"] > box):
+        raise ValueError("a particle lies outside the box: positions must be within 0 and the box sides")
+    for position in state["position"]:
+        # what rounding cannot tell apart beside a box side is one point; and so are opposite faces
+        place = (position + box) - box
+        place = np.where(periodic & (place >= box), 0.0, place)
+        place = place[np.lexsort(place.T)]
+        if np.any(np.all(place[1:] == place[:-1], axis=1)):
+            raise ValueError("two particles are at the same point, where the force is infinite")
 
 
 def check_forces(force):

@@ -41,7 +41,7 @@ def about():
 def load(parameters, state):
     """One System for each box."""
     check(parameters, state)
-    return [make(parameters, x, v) for x, v in zip(state["position"], state["velocity"])]
+    return [advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])]
 
 
 def run(systems, steps):

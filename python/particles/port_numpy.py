@@ -133,7 +133,7 @@ def forces(system):
         f_over_r = np.where(r2 < system.cutoff * system.cutoff, pair_force(r2), 0.0)
         pushes = f_over_r * d
     n = system.x.shape[1]
-    return np.stack([np.bincount(i, push, n) - np.bincount(j, push, n) for push in pushes])
+    return np.stack([np.bincount(i, push, n) - np.bincount(j, push, n) for push in pushes], dtype=float)
 
 
 def potential_and_virial(system):

@@ -15,7 +15,7 @@ from portbench.timing.statistics import Estimate
 _KEY = (
     "agrees: the highest rung reached with all below it; A4/n is a free run of n steps inside the envelope of the\n"
     "rounding twins. Times are medians; x is how many times faster than; ± is half the 95 % interval; = is a tie.\n"
-    "start: until the process answers. first: the first call, nothing compiled before. MB: peak of the process."
+    "start: until the process answers. first: load and step once, nothing compiled before. MB: peak of the process."
 )
 
 
