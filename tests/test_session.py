@@ -11,11 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import ROOT
 from test_bad_input import write
 
 import portbench as package
 from portbench import session
 from portbench.errors import Refusal
+from portbench.report import table
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
@@ -117,3 +119,10 @@ def test_a_file_that_is_no_session(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="There is no session in"):
         package.load_results(tmp_path / "empty")
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_the_readme_quotes_its_session() -> None:
+    """Each figure in the README's table comes from the committed session file."""
+    document = session.read(ROOT / "results" / "readme.json")
+    assert table.markdown(document).strip() in (ROOT / "README.md").read_text()
+    assert all(c["holds"] for c in document["certificates"])

@@ -49,10 +49,12 @@ def list_neighbours(mut system: System, number: Int):
 def measure_moves(mut system: System, number: Int):
     """How far the farthest of a part of the particles is from where it was listed."""
     ref part = system.parts[number]
-    part.moved2 = 0.0
+    var moved2 = 0.0
     for i in range(part.first, part.last):
         var d = system.position[i] - system.listed_position[i]
-        part.moved2 = max(part.moved2, square(d))
+        moved2 = max(moved2, square(d))
+    # Not sooner: another thread's part is in the same line of the cache.
+    part.moved2 = moved2
 
 
 def moved_too_far(system: System) -> Bool:
