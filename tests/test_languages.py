@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, need
+from test_session import gone
 
 from portbench import hosts
 from portbench.hosts import julia
@@ -75,7 +76,7 @@ def test_julia_survives_ctrl_c(threads: str, bundled: Manifest, portbench, tmp_p
     _, said = harness.communicate(timeout=30)
     assert harness.returncode == 130
     assert "interrupted" in said
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert gone(children)
     done = portbench("check", "--ports", "julia", "--cases", "tiny", "--threads", threads, "--quiet", cwd=ROOT)
     assert done.returncode == 0
 

@@ -36,7 +36,8 @@ def wait_for_samples(folder: Path, count: int) -> Path:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=10)[1]
+    """None of them runs any more; one whose new parent has not yet asked how it ended is gone too."""
+    return all(p.status() == psutil.STATUS_ZOMBIE for p in psutil.wait_procs(processes, timeout=10)[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a port whose harness was killed in mid-command")

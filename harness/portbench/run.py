@@ -90,7 +90,10 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
                 if certificate is None:
                     if made is None:
                         with progress.task(f"rounding twins of {case.name}", 1.0) as twin_task:
-                            made = reference.make(job.manifest, job.specification, case, twin_task.set)
+                            try:
+                                made = reference.make(job.manifest, job.specification, case, twin_task.set)
+                            finally:
+                                reference.release()
                     task.now(f"{ready.port.name}, {threads} threads" if threads > 1 else ready.port.name)
                     certificate = check(ready, job.specification, made, threads)
                     file.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 from portbench import contract, manifest
 from portbench.agreement.twins import CONDITION, SPEC, Twin, start, twins
@@ -103,6 +104,11 @@ def make(
             one_step.append(_after_steps(specification, name, parameters, state, [1], stepped))
     progress(1.0)
     return Reference(case.name, kernel, one_step, free_run, horizon, [t.name for t in kinds[1:]])
+
+
+def release() -> None:
+    """End the processes in which twins ran: none may idle beside a port that is timed."""
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def checkpoints(steps: int) -> list[int]:
