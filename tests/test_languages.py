@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, need
-from test_session import gone
+from test_session import gone, heed_ctrl_c
 
 from portbench import hosts
 from portbench.hosts import julia
@@ -65,7 +65,9 @@ def test_julia_survives_ctrl_c(threads: str, bundled: Manifest, portbench, tmp_p
     need(bundled, "julia")
     arguments = ["bench", "--ports", "julia", "--cases", "liquid-500", "--threads", threads, "--results", str(tmp_path)]
     command = [sys.executable, "-m", "portbench", *arguments, "--quiet", "--budget", "100"]
-    harness = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    harness = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     for _ in range(2400):
         if any('"kind": "sample"' in journal.read_text() for journal in tmp_path.glob("*.jsonl")):
             break

@@ -23,7 +23,14 @@ from portbench.report import table
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     write(folder, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\n")
     command = [sys.executable, "-m", "portbench", "bench", "--cases", "tiny", "--budget", "60", "--quiet", *arguments]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
+
+
+def heed_ctrl_c() -> None:
+    """In the child: a shell's background job, such as a CI step may be, starts with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for_samples(folder: Path, count: int) -> Path:
