@@ -24,7 +24,7 @@ from portbench.report import summary, table
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # `compare` on the bundled simulation is to end within two minutes on two cores.
-DEFAULT_BUDGET = 60.0
+DEFAULT_BUDGET = 45.0
 
 app = typer.Typer(
     help="Which language do I take this simulation to? Proves that ports agree with their specification; times them.",
