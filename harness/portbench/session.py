@@ -123,17 +123,17 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
         document = read(file)
         frame = samples(document)
         frame.insert(0, "session", file.stem)
-        levels = {(c["port"], c["case"], c["threads"]): c for c in document["certificates"]}
-        found = [_certificate(levels, row) for row in zip(frame["port"], frame["case"], frame["threads"])]
+        found = [certificate(document, *row) for row in zip(frame["port"], frame["case"], frame["threads"])]
         frame["level"] = [c["level"] if c else "" for c in found]
         frame["certified"] = [bool(c and c["holds"]) for c in found]
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
-def _certificate(levels: dict, key: tuple) -> dict | None:
-    port, case, _ = key
-    return levels.get(key) or levels.get((port, case, 1))  # a port that cannot use threads is certified with one
+def certificate(document: dict[str, Any], port: str, case: str, threads: int) -> dict[str, Any] | None:
+    """The certificate that covers this; a port that cannot use threads is certified with one."""
+    found = {c["threads"]: c for c in document["certificates"] if (c["port"], c["case"]) == (port, case)}
+    return found.get(threads) or found.get(1)
 
 
 def machine() -> dict[str, Any]:

@@ -49,7 +49,7 @@ def rows(document: dict[str, Any]) -> list[Row]:
 
 def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int, port: dict[str, Any]) -> Row:
     name = port["name"]
-    certificate = _certificate(document, name, case, threads)
+    certificate = session.certificate(document, name, case, threads)
     refusal = port["missing"]
     if not refusal and name != SPEC_PORT:
         refusal = "it was not checked" if not certificate else "" if certificate["holds"] else certificate["finding"]
@@ -86,9 +86,3 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         memory=max(peaks) if timed and peaks else None,
         refusal=refusal,
     )
-
-
-def _certificate(document: dict[str, Any], port: str, case: str, threads: int) -> dict[str, Any] | None:
-    found = [c for c in document["certificates"] if (c["port"], c["case"]) == (port, case)]
-    exact = [c for c in found if c["threads"] == threads]
-    return (exact or [c for c in found if c["threads"] == 1] or [None])[0]
