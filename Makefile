@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test lint clean
+.PHONY: compare test clean
 
 compare: $(VENV)/ports
 	@$(BIN)/portbench compare $(COMPARE_FLAGS)

@@ -106,7 +106,7 @@ def spec_port(manifest: Manifest) -> Port:
         language="Python",
         module=manifest.project.spec,
         threads=False,
-        sources=[p.name for p in [manifest.path]],
+        sources=[FILE_NAME],
         summary="the specification itself",
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,7 @@ class Certificate:
         return cls(**{**table, "verdicts": verdicts})
 
 
-def check(
-    ready: Ready,
-    specification: Specification,
-    reference: Reference,
-    threads: int,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Certificate:
+def check(ready: Ready, specification: Specification, reference: Reference, threads: int) -> Certificate:
     """Climb the ladder until a level fails. A port that dies fails the level at which it died."""
     count = threads if ready.port.threads else 1
     verdicts: list[Verdict] = []
@@ -79,12 +72,10 @@ def check(
     }
     level = ""
     if not verdicts:
-        running: RunningPort | None = None
         try:
             running = start(ready, threads)
             with running, levels.exchanging(running, specification) as x:
                 for level in LADDER:
-                    progress(level)
                     verdicts.append(climb[level](x))
                     if not verdicts[-1].passed:
                         break
