@@ -120,12 +120,13 @@ def test_a_port_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert not psutil.pid_exists(port.process.pid) or port.process.poll() is not None
 
 
-def test_a_clock_that_lies_gets_no_figure(portbench, tmp_path: Path) -> None:
-    """Certified, and then claims more time than passed."""
-    project(tmp_path, "lies about the time", "")
+def test_clocks_that_lie_get_no_figure(portbench, tmp_path: Path) -> None:
+    """Certified, and then one claims more time than passed, and one none at all: which must not hang us either."""
+    project(tmp_path, "lies about the time", "stops its clock", "")
     done = portbench("compare", "--budget", "1", "--quiet", "--json")
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
     assert done.returncode == 1
-    assert "its clock is wrong" in rows["lies-about-the-time"]["refusal"]
-    assert rows["lies-about-the-time"]["time"] is None
+    for liar in ("lies-about-the-time", "stops-its-clock"):
+        assert "its clock is wrong" in rows[liar]["refusal"]
+        assert rows[liar]["time"] is None
     assert rows["right"]["time"]["value"] > 0

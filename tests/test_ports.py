@@ -17,11 +17,10 @@ import pytest
 from conftest import ROOT, need
 
 from portbench import contract, exchange, hosts, manifest
-from portbench.agreement.certificate import start
-from portbench.agreement.levels import Exchange, exchanging
 from portbench.contract import Fields, Specification
 from portbench.errors import PortFailure
 from portbench.manifest import Manifest
+from portbench.protocol import Exchange
 
 PORTS = list(manifest.read(ROOT / "portbench.toml").ports)
 pytestmark = pytest.mark.parametrize("name", PORTS)
@@ -35,10 +34,10 @@ def spec(bundled: Manifest) -> Specification:
 @contextmanager
 def running(bundled: Manifest, spec: Specification, name: str, threads: int = 1) -> Iterator[Exchange]:
     ready = hosts.prepare(bundled, bundled.ports[name])
-    with start(ready, threads) as port, exchanging(port, spec) as x:
-        port.hello()
+    with Exchange(hosts.start(ready, threads, 300), spec) as x:
+        x.port.hello()
         yield x
-        port.quit()
+        x.port.quit()
 
 
 def after(x: Exchange, parameters: dict, state: Fields, *runs: int) -> Fields:
@@ -186,7 +185,7 @@ def test_a_blow_up_is_an_error_and_not_a_number(name: str, bundled: Manifest, sp
 def test_end_of_input_ends_it(name: str, bundled: Manifest) -> None:
     """A harness that dies without a word leaves no port behind."""
     need(bundled, name)
-    port = start(hosts.prepare(bundled, bundled.ports[name]), 1)
+    port = hosts.start(hosts.prepare(bundled, bundled.ports[name]), 1, 300)
     with port:
         port.hello()
         os.close(os.dup(0))

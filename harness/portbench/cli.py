@@ -23,7 +23,7 @@ from portbench.progress import Progress
 from portbench.report import summary, table
 
 OUTPUT_SCHEMA = "portbench-output/1"
-# Three rounds are made in any case; on the bundled simulation they take about two minutes with Julia.
+# Three rounds are made in any case; with all bundled ports they take about eighty seconds.
 DEFAULT_BUDGET = 45.0
 
 app = typer.Typer(

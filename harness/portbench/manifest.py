@@ -7,6 +7,7 @@ with portbench is used (packages announce theirs by an entry point in the group 
 from __future__ import annotations
 
 import importlib.util
+import os
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -98,15 +99,15 @@ class Manifest(_Table):
         return [self.ports[n] for n in known("port", names or self.compare.ports or list(self.ports), self.ports)]
 
 
-def spec_port(manifest: Manifest) -> Port:
-    """The specification itself, hosted and timed like any port."""
+def spec_port(manifest: Manifest, source: Path) -> Port:
+    """The specification itself, hosted and timed like any port; `source` is its file."""
     return Port(
         name=SPEC_PORT,
         host="spec",
         language="Python",
         module=manifest.project.spec,
         threads=False,
-        sources=[FILE_NAME],
+        sources=[os.path.relpath(source, manifest.root)],
         summary="the specification itself",
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from portbench import exchange
+from portbench.contract import Fields, Parameters, Specification
 from portbench.errors import PortFailure
 
 LONGEST_LINE = 4096
@@ -185,6 +188,47 @@ class RunningPort:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Exchange:
+    """A running port, and the folder through which it is loaded and read back. Leaving it ends both."""
+
+    def __init__(self, port: RunningPort, specification: Specification):
+        self.port, self.specification = port, specification
+        self.folder = Path(tempfile.mkdtemp(prefix="portbench-"))
+
+    def load(self, parameters: Parameters, state: Fields) -> None:
+        inbox = self._fresh("in")
+        exchange.write_parameters(inbox, parameters)
+        exchange.write_fields(inbox, state)
+        self.port.load(inbox)
+
+    def save(self, parameters: Parameters) -> tuple[Parameters, Fields]:
+        outbox = self._fresh("out")
+        exchange.poison(outbox, self.specification.fields, parameters)
+        self.port.save(outbox)
+        try:
+            fields = exchange.read_fields(outbox, self.specification.fields, parameters)
+            return exchange.read_parameters(outbox), fields
+        except exchange.BadFiles as error:
+            raise PortFailure("protocol", f"{self.port.name} saved a folder in which {error}") from None
+
+    def _fresh(self, name: str) -> Path:
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def close(self) -> None:
+        """End the port's process, and remove the folder."""
+        self.port.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

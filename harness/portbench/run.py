@@ -127,7 +127,7 @@ def _remembered(file: Path) -> Certificate | None:
 
 def take_samples(job: Job, journal: Session, progress: Progress, budget: float, seed: int) -> None:
     """Time the specification and every port that holds a certificate."""
-    spec = hosts.prepare(job.manifest, spec_port(job.manifest))
+    spec = hosts.prepare(job.manifest, spec_port(job.manifest, job.specification.source))
     holds = {(c.port, c.case, c.threads) for c in job.certificates if c.holds}
     blocks = []
     for case in job.cases:
@@ -164,7 +164,7 @@ def header(job: Job, command: str) -> dict[str, Any]:
 def record_ports(job: Job, journal: Session) -> None:
     """What each port is and was allowed, and what it lacks."""
     ready = {r.port.name: r for r in job.ready}
-    for port in [spec_port(job.manifest), *job.ports]:
+    for port in [spec_port(job.manifest, job.specification.source), *job.ports]:
         made = ready.get(port.name)
         journal.record(
             "port",

@@ -58,16 +58,17 @@ class SpecificationPort:
 
     def load(self, parameters: Parameters, state: Fields) -> dict[str, Any]:
         self.specification.module.check_state(parameters, state)
-        return {"parameters": parameters, "state": {name: a.copy() for name, a in state.items()}}
+        return {"parameters": parameters, "state": {name: a.copy() for name, a in state.items()}, "start": math.inf}
 
     def run(self, simulation: dict[str, Any], steps: int) -> int:
-        """A pure function starts anew at every call; what 0 steps cost is not part of the stepping."""
+        """A pure function starts anew at every call; the least that 0 steps ever cost is not part of the stepping."""
         advance, parameters = self.specification.module.advance, simulation["parameters"]
         start = time.perf_counter_ns()
         advance(parameters, simulation["state"], 0)
         middle = time.perf_counter_ns()
         simulation["state"] = advance(parameters, simulation["state"], steps)
-        return max(0, (time.perf_counter_ns() - middle) - (middle - start))
+        simulation["start"] = min(simulation["start"], middle - start)
+        return max(0, time.perf_counter_ns() - middle - simulation["start"])
 
     def state(self, simulation: dict[str, Any]) -> Fields:
         parameters, state = simulation["parameters"], simulation["state"]

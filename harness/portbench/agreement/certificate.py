@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from portbench import hosts
 from portbench.agreement import levels
 from portbench.agreement.levels import Verdict
 from portbench.agreement.reference import Reference
 from portbench.contract import Specification
 from portbench.errors import PortFailure
 from portbench.hosts import Ready
-from portbench.protocol import RunningPort
+from portbench.protocol import Exchange
 
 LADDER = ("A0", "A2", "A3", "A4")
 STEP_TIMEOUT = 300  # seconds for one command during a check
@@ -73,13 +73,12 @@ def check(ready: Ready, specification: Specification, reference: Reference, thre
     level = ""
     if not verdicts:
         try:
-            running = start(ready, threads)
-            with running, levels.exchanging(running, specification) as x:
+            with Exchange(hosts.start(ready, threads, STEP_TIMEOUT), specification) as x:
                 for level in LADDER:
                     verdicts.append(climb[level](x))
                     if not verdicts[-1].passed:
                         break
-                running.quit()
+                x.port.quit()
         except PortFailure as failure:
             evidence = {"kind": failure.kind, "log": failure.log}
             verdicts.append(Verdict(level or "A0", False, float("inf"), failure.sentence, evidence))
@@ -95,9 +94,3 @@ def check(ready: Ready, specification: Specification, reference: Reference, thre
         sources_hash=ready.sources_hash,
         toolchain=ready.toolchain,
     )
-
-
-def start(ready: Ready, threads: int, environment: dict[str, str] | None = None) -> RunningPort:
-    """Start a port's process, in the manifest's folder."""
-    given = ready.environment(threads) | (environment or {})
-    return RunningPort(ready.port.name, ready.command, given, Path(ready.manifest.root), STEP_TIMEOUT)

@@ -11,21 +11,15 @@ Every comparison is written so that NaN fails.
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from portbench import exchange
 from portbench.agreement.reference import Answer, Question, Reference
 from portbench.contract import Fields, Parameters, Specification
 from portbench.errors import PortFailure
-from portbench.protocol import RunningPort
+from portbench.protocol import Exchange
 
 
 @dataclass(frozen=True)
@@ -37,48 +31,6 @@ class Verdict:
     ratio: float  # largest deviation over its tolerance: at most 1 passes
     finding: str  # one sentence
     evidence: dict[str, Any] = field(default_factory=dict)
-
-
-class Exchange:
-    """A folder through which one port is loaded and read back."""
-
-    def __init__(self, port: RunningPort, specification: Specification):
-        self.port, self.specification = port, specification
-        self.folder = Path(tempfile.mkdtemp(prefix="portbench-"))
-
-    def load(self, parameters: Parameters, state: Fields) -> None:
-        inbox = self._fresh("in")
-        exchange.write_parameters(inbox, parameters)
-        exchange.write_fields(inbox, state)
-        self.port.load(inbox)
-
-    def save(self, parameters: Parameters) -> tuple[Parameters, Fields]:
-        outbox = self._fresh("out")
-        exchange.poison(outbox, self.specification.fields, parameters)
-        self.port.save(outbox)
-        try:
-            fields = exchange.read_fields(outbox, self.specification.fields, parameters)
-            return exchange.read_parameters(outbox), fields
-        except exchange.BadFiles as error:
-            raise PortFailure("protocol", f"{self.port.name} saved a folder in which {error}") from None
-
-    def _fresh(self, name: str) -> Path:
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
-
-    def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def exchanging(port: RunningPort, specification: Specification) -> Iterator[Exchange]:
-    made = Exchange(port, specification)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def a0_contract(x: Exchange, reference: Reference, threads: int, precision: str) -> Verdict:

@@ -17,6 +17,7 @@ from pathlib import Path
 from portbench.errors import PortFailure
 from portbench.hosts import build, julia
 from portbench.manifest import Manifest, Port
+from portbench.protocol import RunningPort
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,12 @@ def prepare(manifest: Manifest, port: Port) -> Ready:
         worker += ["--path", str(folder)]
     seconds = julia.prepare(worker, digest) if port.host == "julia" else None
     return Ready(port, manifest, worker, digest, toolchain, seconds)
+
+
+def start(ready: Ready, threads: int, timeout: float, environment: dict[str, str] | None = None) -> RunningPort:
+    """Start a port's process, in the manifest's folder; no command may take longer than `timeout` seconds."""
+    given = ready.environment(threads) | (environment or {})
+    return RunningPort(ready.port.name, ready.command, given, Path(ready.manifest.root), timeout)
 
 
 def toolchain_version(manifest: Manifest, port: Port) -> str:

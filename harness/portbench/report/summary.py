@@ -66,11 +66,14 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
 
     phases = [p for p in document["phases"] if p["port"] == name]
     warm_starts = [
-        p["nanoseconds"] for p in phases if p["phase"] == "start" and not p["cold"] and here.items() <= p.items()
+        p["nanoseconds"] for p in phases if p["phase"] == "start" and not p["cold"] and p["threads"] == threads
     ]
     # A port may compile when it loads or when it first runs: both count.
     first = [p["nanoseconds"] for p in phases if p["phase"] in ("load", "first_call") and p["cold"]]
-    peaks = [m["peak"] for m in document["memory"] if here.items() <= m.items()]
+    here_peaks = [m for m in document["memory"] if here.items() <= m.items()]
+    # A process that has served other cases keeps what they needed: where no other saw this case first, the least.
+    alone = [m["peak"] for m in here_peaks if m.get("fresh", True)]
+    peak = max(alone) if alone else min((m["peak"] for m in here_peaks), default=0)
     return Row(
         case=case,
         threads=threads,
@@ -83,6 +86,6 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         start=float(np.median(warm_starts)) / 1e9 if timed and warm_starts else None,
         first_call=sum(first) / 1e9 if timed and first else None,
         build=port["build_seconds"],
-        memory=max(peaks) if timed and peaks else None,
+        memory=peak if timed and peak else None,
         refusal=refusal,
     )

@@ -1,9 +1,10 @@
 """Takes the samples: rounds of fresh processes, in which the ports' turns come in random order.
 
-A block is one case at one thread count. In each round of a block every port gets a fresh process;
-then the ports take turns, shuffled anew each time, so that whatever the machine does hits all alike.
-Each finished sample is on disk before the next begins. Rounds are repeated over all blocks until
-the time budget is used; at least LEAST_ROUNDS are made.
+A block is one case at one thread count. In each round every port gets one fresh process per thread
+count, which serves the blocks one after the other; another block comes first in each round, so that
+each is at times the first that a process sees. Within a block the ports take turns, shuffled anew
+each time, so that whatever the machine does hits all alike. Each finished sample is on disk before
+the next begins. Rounds are repeated until the time budget is used; at least LEAST_ROUNDS are made.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from portbench.agreement.certificate import start
-from portbench.agreement.levels import Exchange
+from portbench import hosts
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure
 from portbench.hosts import Ready
-from portbench.protocol import RunningPort
+from portbench.protocol import Exchange, RunningPort
 from portbench.session import Session
 
 LEAST_ROUNDS = 3
-SAMPLES = 5  # in one round, per port
+SAMPLES = 4  # in one round, per port and block
 SAMPLE_SECONDS = 0.15  # long against the clock and the round trip
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS = 0.2
 SLOW_STEP = 1.0  # a port whose step takes longer than this gets one sample a round
+SLOWEST_CLOCK = 10  # of the time that the harness waits, a port's clock must see this part at least
 PATIENCE = 600  # seconds for one command
 
 
@@ -40,26 +41,6 @@ class Block:
     case: Case
     threads: int
     ports: list[Ready]
-
-
-@dataclass
-class _Runner:
-    """One port's process in one round."""
-
-    ready: Ready
-    port: RunningPort
-    exchange: Exchange
-    cold: str  # a folder for compiled kernels that is thrown away, in the port's first process
-    steps: int = 1
-    samples: int = SAMPLES
-    rest: int = 0
-    gone: bool = False
-
-    def close(self) -> None:
-        self.port.close()
-        self.exchange.close()
-        if self.cold:
-            shutil.rmtree(self.cold, ignore_errors=True)
 
 
 def measure(
@@ -72,143 +53,193 @@ def measure(
 ) -> None:
     """Record samples and phases in the session until the budget (seconds) is used."""
     shuffle = random.Random(seed)
+    order = shuffle.sample(blocks, len(blocks))
+    past = _Past()
     begin = time.monotonic()
-    failed: set[tuple[str, str, int]] = set()
-    started: set[str] = set()
     longest = 0.0
-    for round_ in range(10_000):
-        spent = time.monotonic() - begin
-        if round_ >= LEAST_ROUNDS and spent + longest > budget:
-            break
+    for number in range(10_000):
         round_began = time.monotonic()
-        for k, block in enumerate(shuffle.sample(blocks, len(blocks))):
-            spent = time.monotonic() - begin
-            share = min(spent / budget if budget else 1.0, (round_ + k / len(blocks)) / LEAST_ROUNDS)
-            threads = f"{block.threads} thread{'s' * (block.threads > 1)}"
-            progress(min(share, 1.0), f"round {round_ + 1}: {block.case.name}, {threads}")
-            _round(round_, block, specification, session, shuffle, failed, started)
+        if number >= LEAST_ROUNDS and round_began - begin + longest > budget:
+            break
+        turned = order[number % len(order) :] + order[: number % len(order)]
+        thread_counts = list(dict.fromkeys(block.threads for block in turned))
+        done = 0
+        for threads in thread_counts:
+            with _Round(number, threads, specification, session, shuffle, past) as round_:
+                for block in turned:
+                    if block.threads != threads:
+                        continue
+                    share = (number + done / len(blocks)) / LEAST_ROUNDS
+                    if budget:
+                        share = min(share, (time.monotonic() - begin) / budget)
+                    plural = f"{threads} thread{'s' * (threads > 1)}"
+                    progress(min(share, 1.0), f"round {number + 1}: {block.case.name}, {plural}")
+                    round_.measure(block)
+                    done += 1
         longest = max(longest, time.monotonic() - round_began)
-    session.record("measured", rounds=round_, seconds=time.monotonic() - begin, seed=seed)
+    session.record("measured", rounds=number, seconds=time.monotonic() - begin, seed=seed)
 
 
-def _round(
-    round_: int,
-    block: Block,
-    specification: Specification,
-    session: Session,
-    shuffle: random.Random,
-    failed: set[tuple[str, str, int]],
-    started: set[str],
-) -> None:
-    runners: list[_Runner] = []
-    where = {"case": block.case.name, "threads": block.threads, "round": round_}
+@dataclass
+class _Past:
+    """What earlier rounds saw."""
 
-    def attempt(ready: Ready, act: Callable[[], None]) -> bool:
+    started: set[str] = field(default_factory=set)  # ports that have had their first process
+    failed: set[tuple[str, str, int]] = field(default_factory=set)  # port, case and threads at which one failed
+
+
+class _Round:
+    """The ports' processes in one round on one thread count; leaving it ends them all."""
+
+    def __init__(
+        self,
+        number: int,
+        threads: int,
+        specification: Specification,
+        session: Session,
+        shuffle: random.Random,
+        past: _Past,
+    ):
+        self.number, self.threads = number, threads
+        self.specification, self.session, self.shuffle, self.past = specification, session, shuffle, past
+        self.runners: dict[str, _Runner] = {}
+
+    def __enter__(self) -> _Round:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        for runner in self.runners.values():
+            if kind is None:
+                runner.port.quit()
+            runner.close()
+
+    def measure(self, block: Block) -> None:
+        """One block: every port is loaded and warmed up, then they take turns."""
+        where = {"case": block.case.name, "threads": block.threads, "round": self.number}
+        here = [r for r in block.ports if (r.port.name, block.case.name, block.threads) not in self.past.failed]
+        begun = [r.port.name for r in self._mixed(here) if self._attempt(r.port.name, where, self._begin, r, block)]
+        alive = [self.runners[name] for name in begun]
+        for turn in range(SAMPLES):
+            for runner in self._mixed(alive):
+                if turn < runner.samples and not self._attempt(runner.name, where, self._sample, runner, turn):
+                    alive.remove(runner)
+        for runner in alive:
+            self._attempt(runner.name, where, self._finish, runner, block)
+
+    def _mixed(self, some: list) -> list:
+        return self.shuffle.sample(some, len(some))
+
+    def _attempt(self, name: str, where: dict[str, Any], act: Callable, *what: Any) -> bool:
+        """Whether it went well. A port that fails is recorded, ended, and not asked this again."""
         try:
-            act()
+            act(*what, where)
         except PortFailure as failure:
-            failed.add((ready.port.name, block.case.name, block.threads))
-            session.record(
-                "failure", port=ready.port.name, how=failure.kind, sentence=failure.sentence, log=failure.log, **where
+            self.past.failed.add((name, where["case"], where["threads"]))
+            if name in self.runners:
+                self.runners.pop(name).close()
+            self.session.record(
+                "failure", port=name, how=failure.kind, sentence=failure.sentence, log=failure.log, **where
             )
             return False
         return True
 
-    try:
-        for ready in shuffle.sample(block.ports, len(block.ports)):
-            if (ready.port.name, block.case.name, block.threads) not in failed:
-                attempt(ready, partial(_begin, ready, block, specification, session, where, runners, started))
-        for turn in range(SAMPLES):
-            for runner in shuffle.sample(runners, len(runners)):
-                if not runner.gone and turn < runner.samples:
-                    runner.gone = not attempt(runner.ready, partial(_sample, runner, turn, session, where))
-        for runner in runners:
-            if not runner.gone:
-                attempt(runner.ready, partial(_finish, runner, block, session, where))
-    finally:
-        for runner in runners:
-            runner.close()
-
-
-def _begin(
-    ready: Ready,
-    block: Block,
-    specification: Specification,
-    session: Session,
-    where: dict,
-    runners: list[_Runner],
-    started: set[str],
-) -> None:
-    """Start, load, first call, warm-up; choose how many steps make a sample; join the runners."""
-    name = ready.port.name
-    # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
-    first = name not in started
-    started.add(name)
-    cold = tempfile.mkdtemp(prefix="portbench-cold-") if first else ""
-    port = start(ready, block.threads, {"NUMBA_CACHE_DIR": cold} if cold else {})
-    runner = _Runner(ready, port, Exchange(port, specification), cold)
-    try:
-        said = port.hello(PATIENCE)
-        phases = {"start": time.perf_counter_ns() - port.started, "import": int(said.get("import_nanoseconds", 0))}
-        runner.rest = memory(port)
-        state = specification.initial_state(block.case.parameters)
-        begin = time.perf_counter_ns()
-        runner.exchange.load(block.case.parameters, state)
-        phases["load"] = time.perf_counter_ns() - begin
-        begin = time.perf_counter_ns()
-        port.run(1, PATIENCE)
-        phases["first_call"] = time.perf_counter_ns() - begin
-        phases["warm_up"] = _warm_up(runner)
+    def _begin(self, ready: Ready, block: Block, where: dict[str, Any]) -> None:
+        """Start the port if it does not run; load, first call, warm-up."""
+        name, phases = ready.port.name, {}
+        if name not in self.runners:
+            self.runners[name] = _Runner(ready, self.threads, self.specification, cold=name not in self.past.started)
+            self.past.started.add(name)
+            phases = self.runners[name].hello()
+        runner = self.runners[name]
+        phases |= runner.begin(block.case, self.specification)
+        kind = {"cold": bool(runner.cold) and runner.fresh, "fresh": runner.fresh}
         for phase, nanoseconds in phases.items():
-            session.record("phase", port=name, phase=phase, nanoseconds=nanoseconds, cold=bool(cold), **where)
-    except BaseException:
-        runner.close()
-        raise
-    runners.append(runner)
+            self.session.record("phase", port=name, phase=phase, nanoseconds=nanoseconds, **kind, **where)
+
+    def _sample(self, runner: _Runner, turn: int, where: dict[str, Any]) -> None:
+        nanoseconds, round_trip = runner.sample()
+        times = {"nanoseconds": nanoseconds, "round_trip": round_trip}
+        self.session.record("sample", port=runner.name, turn=turn, steps=runner.steps, **times, **where)
+
+    def _finish(self, runner: _Runner, block: Block, where: dict[str, Any]) -> None:
+        """The peak of memory; read the final state, so that the work was needed."""
+        peak = memory(runner.port)
+        runner.exchange.save(block.case.parameters)
+        self.session.record("memory", port=runner.name, rest=runner.rest, peak=peak, fresh=runner.fresh, **where)
+        runner.fresh = False
 
 
-def _warm_up(runner: _Runner) -> int:
-    """Run until WARM_UP_SECONDS are spent, doubling the steps; leaves the steps for a sample in the runner."""
-    begin, steps = time.perf_counter(), 1
-    while True:
-        seconds = runner.port.run(steps, PATIENCE) / 1e9
-        per_step = max(seconds / steps, 1e-9)
-        spent = time.perf_counter() - begin
-        if spent >= WARM_UP_SECONDS:
-            break
-        steps = max(1, min(2 * steps, int((WARM_UP_SECONDS - spent) / per_step) or 1))
-    runner.steps = max(1, round(SAMPLE_SECONDS / per_step))
-    runner.samples = SAMPLES if per_step < SAMPLE_SECONDS else 1 if per_step > SLOW_STEP else 2
-    return int(spent * 1e9)
+class _Runner:
+    """One port's process."""
 
+    def __init__(self, ready: Ready, threads: int, specification: Specification, cold: bool):
+        self.name = ready.port.name
+        # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
+        self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
+        environment = {"NUMBA_CACHE_DIR": self.cold} if cold else {}
+        self.exchange = Exchange(hosts.start(ready, threads, PATIENCE, environment), specification)
+        self.port = self.exchange.port
+        self.fresh = True  # no block is behind it yet
+        self.rest = 0  # bytes before the first load
+        self.steps = 1  # in a sample
+        self.samples = SAMPLES  # in this block
 
-def _sample(runner: _Runner, turn: int, session: Session, where: dict) -> None:
-    begin = time.perf_counter_ns()
-    nanoseconds = runner.port.run(runner.steps, PATIENCE)
-    round_trip = time.perf_counter_ns() - begin
-    if nanoseconds > round_trip:
-        raise PortFailure(
-            "protocol",
-            f"{runner.ready.port.name} says that {runner.steps} steps took {nanoseconds} ns, "
-            f"and the harness waited only {round_trip} ns: its clock is wrong",
-        )
-    session.record(
-        "sample",
-        port=runner.ready.port.name,
-        turn=turn,
-        steps=runner.steps,
-        nanoseconds=nanoseconds,
-        round_trip=round_trip,
-        **where,
-    )
+    def close(self) -> None:
+        self.exchange.close()
+        if self.cold:
+            shutil.rmtree(self.cold, ignore_errors=True)
 
+    def hello(self) -> dict[str, int]:
+        """Nanoseconds until it answered, and of its imports by its own account."""
+        said = self.port.hello()
+        start = time.perf_counter_ns() - self.port.started
+        self.rest = memory(self.port)
+        return {"start": start, "import": int(said.get("import_nanoseconds", 0))}
 
-def _finish(runner: _Runner, block: Block, session: Session, where: dict) -> None:
-    """Read the final state, so that the work was needed; the peak of memory; end in good order."""
-    peak = memory(runner.port)
-    runner.exchange.save(block.case.parameters)
-    session.record("memory", port=runner.ready.port.name, rest=runner.rest, peak=peak, **where)
-    runner.port.quit()
+    def begin(self, case: Case, specification: Specification) -> dict[str, int]:
+        """Load, first call and warm-up, each in nanoseconds."""
+        state = specification.initial_state(case.parameters)
+        begin = time.perf_counter_ns()
+        self.exchange.load(case.parameters, state)
+        loaded = time.perf_counter_ns()
+        self.port.run(1)
+        called = time.perf_counter_ns()
+        self._warm_up()
+        return {
+            "load": loaded - begin,
+            "first_call": called - loaded,
+            "warm_up": time.perf_counter_ns() - called,
+        }
+
+    def _warm_up(self) -> None:
+        """Run until WARM_UP_SECONDS are spent, doubling the steps; decides how many steps make a sample.
+
+        It goes by the harness's own clock and by the longest run: a port may say that one step took no
+        time at all, and a sample of as many steps as that suggests would not end.
+        """
+        begin, steps, most, per_step = time.perf_counter(), 1, 0, 0.0
+        while (left := WARM_UP_SECONDS - (time.perf_counter() - begin)) > 0:
+            if most:
+                steps = max(1, min(2 * most, round(left / per_step)))
+            start = time.perf_counter()
+            self.port.run(steps)
+            if steps >= most:
+                most, per_step = steps, (time.perf_counter() - start) / steps
+        self.steps = max(1, round(SAMPLE_SECONDS / per_step))
+        self.samples = SAMPLES if per_step < SAMPLE_SECONDS else 1 if per_step > SLOW_STEP else 2
+
+    def sample(self) -> tuple[int, int]:
+        """Nanoseconds by the port's clock and by the harness's."""
+        begin = time.perf_counter_ns()
+        nanoseconds = self.port.run(self.steps)
+        round_trip = time.perf_counter_ns() - begin
+        if not round_trip / SLOWEST_CLOCK <= nanoseconds <= round_trip:
+            raise PortFailure(
+                "protocol",
+                f"{self.name} says that {self.steps} steps took {nanoseconds} ns, "
+                f"and the harness waited {round_trip} ns: its clock is wrong",
+            )
+        return nanoseconds, round_trip
 
 
 def memory(port: RunningPort) -> int:
