@@ -34,7 +34,7 @@ def spec(bundled: Manifest) -> Specification:
 @contextmanager
 def running(bundled: Manifest, spec: Specification, name: str, threads: int = 1) -> Iterator[Exchange]:
     ready = hosts.prepare(bundled, bundled.ports[name])
-    with Exchange(hosts.start(ready, threads, 300), spec) as x:
+    with Exchange(hosts.start(ready, threads, 300), spec, ready.port.precision) as x:
         x.port.hello()
         yield x
         x.port.quit()
@@ -161,7 +161,7 @@ def test_bad_input_is_refused_in_a_sentence(name: str, bundled: Manifest, spec: 
         folder = tmp_path / "with blanks in it"
         folder.mkdir()
         exchange.write_parameters(folder, tiny)
-        exchange.write_fields(folder, state)
+        exchange.write_fields(folder, state, bundled.ports[name].precision)
         x.port.load(folder)
         (folder / "velocity.f64").write_bytes(b"short")
         with pytest.raises(PortFailure, match="velocity"):

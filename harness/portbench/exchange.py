@@ -10,7 +10,8 @@ import numpy as np
 from portbench.contract import Field, Fields, Parameters
 
 PARAMETERS = "parameters.txt"
-_TYPES = {"f64": "<f8", "f32": "<f4", "i64": "<i8", "i32": "<i4"}
+# Precision class -> the extension of its files, and the type in them.
+_TYPES = {"float64": ("f64", "<f8"), "float64-fast": ("f64", "<f8"), "float32": ("f32", "<f4")}
 
 
 class BadFiles(ValueError):
@@ -59,28 +60,27 @@ def _value(word: str) -> int | float | str:
     return word
 
 
-def write_fields(folder: Path, fields: Fields) -> None:
+def write_fields(folder: Path, fields: Fields, precision: str = "float64") -> None:
+    extension, dtype = _TYPES[precision]
     for name, array in fields.items():
-        np.ascontiguousarray(array, dtype="<f8").tofile(folder / f"{name}.f64")
+        np.ascontiguousarray(array, dtype=dtype).tofile(folder / f"{name}.{extension}")
 
 
-def read_fields(folder: Path, fields: dict[str, Field], parameters: Parameters) -> Fields:
-    """Every field, with its shape; BadFiles if one is missing or has another size."""
-    return {name: read_field(folder, field, parameters) for name, field in fields.items()}
+def read_fields(folder: Path, fields: dict[str, Field], parameters: Parameters, precision: str = "float64") -> Fields:
+    """Every field, with its shape, in the type of the class; BadFiles if one is missing or has another size."""
+    return {name: _read_field(folder, field, parameters, *_TYPES[precision]) for name, field in fields.items()}
 
 
-def read_field(folder: Path, field: Field, parameters: Parameters) -> np.ndarray:
-    shape = field.shape(parameters)
-    for extension, dtype in _TYPES.items():
-        path = folder / f"{field.name}.{extension}"
-        if path.is_file():
-            size, want = path.stat().st_size, int(np.prod(shape)) * np.dtype(dtype).itemsize
-            if size != want:
-                raise BadFiles(f"{path.name} has {size} bytes where shape {shape} needs {want}")
-            return np.fromfile(path, dtype=dtype).reshape(shape).astype(float)
-    raise BadFiles(f"there is no {field.name}.f64")
+def _read_field(folder: Path, field: Field, parameters: Parameters, extension: str, dtype: str) -> np.ndarray:
+    path, shape = folder / f"{field.name}.{extension}", field.shape(parameters)
+    if not path.is_file():
+        raise BadFiles(f"there is no {path.name}")
+    size, want = path.stat().st_size, int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size != want:
+        raise BadFiles(f"{path.name} has {size} bytes where shape {shape} needs {want}")
+    return np.fromfile(path, dtype=dtype).reshape(shape)
 
 
-def poison(folder: Path, fields: dict[str, Field], parameters: Parameters) -> None:
+def poison(folder: Path, fields: dict[str, Field], parameters: Parameters, precision: str = "float64") -> None:
     """Fill the folder with NaN, so that a field that the port never writes is seen."""
-    write_fields(folder, {name: np.full(f.shape(parameters), np.nan) for name, f in fields.items()})
+    write_fields(folder, {name: np.full(f.shape(parameters), np.nan) for name, f in fields.items()}, precision)

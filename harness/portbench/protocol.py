@@ -194,23 +194,23 @@ class RunningPort:
 class Exchange:
     """A running port, and the folder through which it is loaded and read back. Leaving it ends both."""
 
-    def __init__(self, port: RunningPort, specification: Specification):
-        self.port, self.specification = port, specification
+    def __init__(self, port: RunningPort, specification: Specification, precision: str = "float64"):
+        self.port, self.specification, self.precision = port, specification, precision
         self.folder = Path(tempfile.mkdtemp(prefix="portbench-"))
 
     def load(self, parameters: Parameters, state: Fields) -> None:
         inbox = self._fresh("in")
         exchange.write_parameters(inbox, parameters)
-        exchange.write_fields(inbox, state)
+        exchange.write_fields(inbox, state, self.precision)
         self.port.load(inbox)
 
     def save(self, parameters: Parameters) -> tuple[Parameters, Fields]:
         outbox = self._fresh("out")
-        exchange.poison(outbox, self.specification.fields, parameters)
+        exchange.poison(outbox, self.specification.fields, parameters, self.precision)
         self.port.save(outbox)
         try:
-            fields = exchange.read_fields(outbox, self.specification.fields, parameters)
-            return exchange.read_parameters(outbox), fields
+            fields = exchange.read_fields(outbox, self.specification.fields, parameters, self.precision)
+            return exchange.read_parameters(outbox), {name: a.astype(float) for name, a in fields.items()}
         except exchange.BadFiles as error:
             raise PortFailure("protocol", f"{self.port.name} saved a folder in which {error}") from None
 

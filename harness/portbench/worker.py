@@ -161,7 +161,7 @@ class Loop:
             raise Refused(f"there is no folder '{folder}'")
         parameters = exchange.read_parameters(Path(folder))
         try:
-            state = exchange.read_fields(Path(folder), self.specification.state, parameters)
+            state = exchange.read_fields(Path(folder), self.specification.state, parameters, self.precision)
         except KeyError as error:
             raise Refused(f"{exchange.PARAMETERS} lacks the parameter {error}") from None
         for name, array in state.items():
@@ -194,7 +194,11 @@ class Loop:
             if shape != want:
                 raise Refused(f"the port's {name} has shape {shape} where the specification says {want}")
         exchange.write_parameters(Path(folder), self.parameters)
-        exchange.write_fields(Path(folder), {name: fields[name] for name in self.specification.fields})
+        wanted = {name: np.asarray(fields[name]) for name in self.specification.fields}
+        for name, array in wanted.items():
+            if self.precision == "float32" and array.dtype != np.float32:
+                raise Refused(f"the port's {name} is of type {array.dtype}, and its class is float32")
+        exchange.write_fields(Path(folder), wanted, self.precision)
         return ""
 
 

@@ -73,7 +73,7 @@ def check(ready: Ready, specification: Specification, reference: Reference, thre
     level = ""
     if not verdicts:
         try:
-            with Exchange(hosts.start(ready, threads, STEP_TIMEOUT), specification) as x:
+            with Exchange(hosts.start(ready, threads, STEP_TIMEOUT), specification, ready.port.precision) as x:
                 for level in LADDER:
                     verdicts.append(climb[level](x))
                     if not verdicts[-1].passed:

@@ -177,7 +177,8 @@ class _Runner:
         # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
         self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
         environment = {"NUMBA_CACHE_DIR": self.cold} if cold else {}
-        self.exchange = Exchange(hosts.start(ready, threads, PATIENCE, environment), specification)
+        started = hosts.start(ready, threads, PATIENCE, environment)
+        self.exchange = Exchange(started, specification, ready.port.precision)
         self.port = self.exchange.port
         self.fresh = True  # no block is behind it yet
         self.rest = 0  # bytes before the first load
