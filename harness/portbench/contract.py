@@ -6,15 +6,27 @@ A specification is a Python module with
     parameters(**case) -> dict             every number that a port needs, from a case
     check_state(parameters, state)         ValueError if the state is not legal
     initial_state(parameters) -> state     where a run starts
-    disordered_state(parameters) -> state  a start without symmetry, on which errors show (optional)
     advance(parameters, state, steps, add) -> state
     observe(parameters, state, add) -> dict of the DERIVED fields
-    difference(parameters, name, a, b)     a - b, the shortest way round (optional)
-    symmetries(parameters, random)         changes that change no bit: name -> (do, undo) (optional)
-    probes() -> name -> (parameters, state)  small states at which ports go wrong (optional)
+
+and, as far as it can offer them, what the ladder (agreement/) asks with:
+
+    disordered_state(parameters) -> state  a start without symmetry, on which errors show
+    difference(parameters, name, a, b)     a - b, the shortest way round
+    symmetries(parameters, random)         changes that change no bit: name -> (do, undo)
+    probes(dtype) -> name -> (parameters, state)   small states at which ports go wrong
+    jumps(parameters)                      how far a discontinuity may move a field in one step
+    relations(parameters, random)          changes that change only roundings: name -> (parameters, do, undo)
+    reverse(parameters, state)             the state from which the motion runs backwards
+    conserved(parameters, fields)          what the exact motion keeps: name -> array
+    refine(parameters, times)              the same with a time step so many times shorter
+    statistics(parameters, samples)        averages over a run: name -> number
+    terms(parameters, state, name, index)  the terms whose sum is one element: [(what it is, value)]
+    features(parameters, before, after)    what was special about which elements in a step: name -> mask
 
 A state is a dict of float64 arrays, one for each field in STATE. Every sum over many terms goes
-through `add(terms, axis=...)`: that is how rounding is told from error (see agreement/twins.py).
+through `add(terms, axis=...)`, and all is computed in the type of the state's arrays: that is how
+rounding is told from error (see agreement/twins.py).
 """
 
 from __future__ import annotations
@@ -136,11 +148,47 @@ class Specification:
             return self.module.difference(parameters, name, a, b)
         return a - b
 
-    def symmetries(self, parameters: Parameters, random: np.random.Generator) -> dict[str, tuple[Callable, Callable]]:
-        return self.module.symmetries(parameters, random) if hasattr(self.module, "symmetries") else {}
+    def offers(self, name: str) -> bool:
+        """Whether the specification has this optional function."""
+        return hasattr(self.module, name)
 
-    def probes(self) -> dict[str, tuple[Parameters, Fields]]:
-        return self.module.probes() if hasattr(self.module, "probes") else {}
+    def symmetries(self, parameters: Parameters, random: np.random.Generator) -> dict[str, tuple[Callable, Callable]]:
+        return self._optional("symmetries", parameters, random) or {}
+
+    def relations(
+        self, parameters: Parameters, random: np.random.Generator
+    ) -> dict[str, tuple[Parameters, Callable, Callable]]:
+        return self._optional("relations", parameters, random) or {}
+
+    def probes(self, dtype: type = float) -> dict[str, tuple[Parameters, Fields]]:
+        return self._optional("probes", dtype) or {}
+
+    def jumps(self, parameters: Parameters) -> dict[str, float]:
+        return self._optional("jumps", parameters) or {}
+
+    def conserved(self, parameters: Parameters, fields: Fields) -> Fields:
+        kept = self._optional("conserved", parameters, fields) or {}
+        return {name: np.asarray(value, dtype=float) for name, value in kept.items()}
+
+    def reverse(self, parameters: Parameters, state: Fields) -> Fields:
+        return self.module.reverse(parameters, state)
+
+    def refine(self, parameters: Parameters, times: int) -> Parameters:
+        return self.module.refine(parameters, times)
+
+    def statistics(self, parameters: Parameters, samples: list[Fields]) -> dict[str, float]:
+        return self.module.statistics(parameters, samples)
+
+    def terms(
+        self, parameters: Parameters, state: Fields, name: str, index: tuple[int, ...]
+    ) -> list[tuple[str, float]]:
+        return self._optional("terms", parameters, state, name, index) or []
+
+    def features(self, parameters: Parameters, before: Fields, after: Fields) -> dict[str, np.ndarray]:
+        return self._optional("features", parameters, before, after) or {}
+
+    def _optional(self, name: str, *arguments: Any) -> Any:
+        return getattr(self.module, name)(*arguments) if self.offers(name) else None
 
     def _checked(self, parameters: Parameters, state: Fields) -> Fields:
         for name, field in self.state.items():

@@ -19,13 +19,14 @@ class BadFiles(ValueError):
 
 
 def write_parameters(folder: Path, parameters: Parameters) -> None:
-    lines = [f"{name} = {_text(value)}" for name, value in parameters.items()]
+    lines = [f"{name} = {text(value)}" for name, value in parameters.items()]
     (folder / PARAMETERS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value as the protocol writes it."""
     if isinstance(value, (tuple, list)):
-        return " ".join(_text(v) for v in value)
+        return " ".join(text(v) for v in value)
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     if isinstance(value, (int, np.integer)):

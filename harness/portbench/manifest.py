@@ -71,9 +71,17 @@ class Compare(_Table):
 
 
 class Check(_Table):
-    """The `[check]` table: how far the free run (A4) goes, in steps, per case; "default" for the rest."""
+    """The `[check]` table: how many steps the free run (A4) and the long run (A5) have, per case; "default" for
+    the rest. 0 leaves the long run out."""
 
     steps: dict[str, int] = {}
+    long: dict[str, int] = {}
+
+    def steps_of(self, case: str) -> int:
+        return self.steps.get(case, self.steps.get("default", 100))
+
+    def long_of(self, case: str) -> int:
+        return self.long.get(case, self.long.get("default", 10 * self.steps_of(case)))
 
 
 class Manifest(_Table):

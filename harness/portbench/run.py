@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from portbench import contract, hosts, session
-from portbench.agreement import reference
-from portbench.agreement.certificate import Certificate, check
+from portbench.agreement import certificate, invariants, reference, twins
+from portbench.agreement.certificate import Certificate
+from portbench.agreement.invariants import Invariants
+from portbench.agreement.reference import Oracle, Reference
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure, Refusal, known
 from portbench.hosts import Ready
@@ -76,53 +78,87 @@ def prepare(job: Job, progress: Progress) -> None:
 
 def certify(job: Job, progress: Progress, journal: Session | None = None, remembered: bool = False) -> None:
     """Climb the ladder with every port, on every case and thread count; `remembered` trusts matching certificates."""
+    oracle = Oracle(job.manifest, job.specification)
     for case in job.cases:
-        made: reference.Reference | None = None
         todo = [
             (ready, n)
             for ready in job.ready
             for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
         ]
+        asked: dict[str, tuple[Reference, Invariants]] = {}
         with progress.task(f"checking on {case.name}", len(todo)) as task:
             for ready, threads in todo:
-                file = _certificate_file(job, ready, case, threads)
-                certificate = _remembered(file) if remembered else None
-                if certificate is None:
-                    if made is None:
-                        with progress.task(f"rounding twins of {case.name}", 1.0) as twin_task:
-                            try:
-                                made = reference.make(job.manifest, job.specification, case, twin_task.set)
-                            finally:
-                                reference.release()
-                    task.now(f"{ready.port.name}, {threads} threads" if threads > 1 else ready.port.name)
-                    certificate = check(ready, job.specification, made, threads)
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text(json.dumps(session.plain(certificate.as_json())))
-                    if not certificate.holds:
-                        progress.line(f"{ready.port.name} fails on {case.name}: {certificate.finding}")
-                job.certificates.append(certificate)
+                task.now(f"{ready.port.name}, {threads} threads" if threads > 1 else ready.port.name)
+                proof = _remembered(job, ready, case, threads, progress) if remembered else None
+                if proof is None:
+                    if ready.port.precision not in asked:
+                        asked[ready.port.precision] = _questions(job, oracle, case, ready.port.precision, progress)
+                    proof = _prove(job, ready, case, threads, *asked[ready.port.precision])
+                    if not proof.holds:
+                        progress.line(f"{ready.port.name} fails on {case.name}: {proof.finding}")
+                job.certificates.append(proof)
                 if journal:
-                    journal.record("certificate", **certificate.as_json(), finding=certificate.finding)
+                    journal.record("certificate", **proof.as_json(), finding=proof.finding)
                 task.step()
 
 
+def _questions(
+    job: Job, oracle: Oracle, case: Case, precision: str, progress: Progress
+) -> tuple[Reference, Invariants]:
+    """What the ladder asks a port of this class: from the specification and its twins."""
+    kind, length = twins.CLASSES[precision], job.manifest.check
+    with progress.task(f"rounding twins of {case.name}, {precision}", 2.0) as task:
+        try:
+            made = reference.make(oracle, case, kind, length.steps_of(case.name), task.set)
+            more = invariants.make(
+                oracle,
+                case,
+                kind,
+                length.steps_of(case.name),
+                length.long_of(case.name),
+                lambda done: task.set(1 + done),
+            )
+        finally:
+            reference.release()
+    return made, more
+
+
+def _prove(job: Job, ready: Ready, case: Case, threads: int, asked: Reference, more: Invariants) -> Certificate:
+    made = certificate.check(ready, job.specification, asked, more, case, threads, _identity(job, ready, case))
+    file = _certificate_file(job, ready, case, threads)
+    if made.holds:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(session.plain(made.as_json())))
+    else:
+        file.unlink(missing_ok=True)  # what failed may have been the machine's fault: it is tried again
+    return made
+
+
+def _identity(job: Job, ready: Ready, case: Case) -> dict[str, str]:
+    length = [job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)]
+    return certificate.identity(ready, job.specification, case, length)
+
+
 def _certificate_file(job: Job, ready: Ready, case: Case, threads: int) -> Path:
-    """Named by everything that a certificate depends on: another source, case or thread count has another file."""
-    digest = hosts.build.hash_text(
-        ready.sources_hash,
-        job.specification.source.read_text(encoding="utf-8"),
-        session.plain(case.parameters),
-        job.manifest.check.steps,
-        threads,
-    )
-    return hosts.build.cache_folder() / "certificates" / f"{ready.port.name}-{case.name}-{digest[:16]}.json"
+    project = hosts.build.hash_text(str(job.manifest.root))[:8]
+    return hosts.build.cache_folder() / "certificates" / project / f"{ready.port.name}-{case.name}-{threads}.json"
 
 
-def _remembered(file: Path) -> Certificate | None:
+def _remembered(job: Job, ready: Ready, case: Case, threads: int, progress: Progress) -> Certificate | None:
+    """The certificate from an earlier check, if it is of what would run now; a line says why where it is not."""
     try:
-        return Certificate.from_json(json.loads(file.read_text()))
+        found = Certificate.from_json(json.loads(_certificate_file(job, ready, case, threads).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    now = _identity(job, ready, case)
+    changed = [name for name in now if found.identity.get(name) != now[name]]
+    if changed:
+        what = " and ".join(changed)
+        progress.line(
+            f"{ready.port.name}: its certificate on {case.name} is stale: the {what} changed; it is checked again"
+        )
+        return None
+    return found
 
 
 def take_samples(job: Job, journal: Session, progress: Progress, budget: float, seed: int) -> None:

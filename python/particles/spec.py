@@ -16,9 +16,10 @@ is 1, except in an ensemble: many small boxes that know nothing of each other.
 
 Right answers are defined here; speed is left to the ports. Forces are found by
 looking at all N^2 pairs, a block of rows at a time so that memory stays bounded.
-The order of summation is not part of the definition: every sum over particles
-goes through the argument `add`, so that whoever checks a port can sum in another
-order and see how much of a difference is rounding.
+The order of summation and the number of digits are not part of the definition:
+every sum over particles goes through the argument `add`, and all is computed in
+the type of the state's arrays, so that whoever checks a port can sum in another
+order, or with fewer or more digits, and see how much of a difference is rounding.
 
 [1] W. C. Swope, H. C. Andersen, P. H. Berens, K. R. Wilson, J. Chem. Phys. 76,
     637 (1982), eq. 14.  Potential, virial and minimum image: M. P. Allen,
@@ -184,7 +185,7 @@ def advance(parameters, state, steps, add=np.sum):
 
 def drift(parameters, x, v):
     """Move by v dt and meet the boundary: re-enter opposite (periodic) or bounce (walls)."""
-    box = np.array(parameters["box"])
+    box = np.array(parameters["box"], dtype=x.dtype)
     x = x + parameters["dt"] * v
     if not np.all(np.abs(x) < 100 * box):
         raise ValueError("a particle crossed the box many times in one step: the time step is too long")
@@ -211,8 +212,8 @@ def forces(parameters, x, add=np.sum):
 
 def potential_and_virial(parameters, x, add=np.sum):
     """Sums over the pairs of the particles at x (N, 3): of their energy, and of r . f."""
-    energy, virial = np.empty(len(x)), np.empty(len(x))
-    shift = pair_potential(parameters["cutoff"] ** 2)
+    energy, virial = np.empty_like(x[:, 0]), np.empty_like(x[:, 0])
+    shift = pair_potential(x.dtype.type(parameters["cutoff"]) ** 2)
     for rows, _, r2, near in pairs(parameters, x):
         u, w = np.zeros_like(r2), np.zeros_like(r2)
         u[near] = pair_potential(r2[near])
@@ -225,7 +226,7 @@ def potential_and_virial(parameters, x, add=np.sum):
 
 def pairs(parameters, x):
     """All pairs, some rows of the N x N at a time: (rows, vectors (3, rows, N), r^2, whether inside the cutoff)."""
-    cutoff, particles = parameters["cutoff"], len(x)
+    cutoff, particles = x.dtype.type(parameters["cutoff"]), len(x)
     xyz = np.ascontiguousarray(x.T)
     size = max(1, 8_000 // max(1, particles))  # so few that a block stays in the processor's cache
     for start in range(0, particles, size):
@@ -241,7 +242,7 @@ def separation(parameters, a, b):
     """Vectors from each point of b (3, M) to each of a (3, K), as (3, K, M): the shortest ones if periodic."""
     d = a[:, :, None] - b[:, None, :]
     if parameters["boundary"] == "periodic":
-        box = np.array(parameters["box"])[:, None, None]
+        box = np.array(parameters["box"], dtype=d.dtype)[:, None, None]
         d -= box * np.rint(d / box)
     return d
 
@@ -265,7 +266,7 @@ def pair_force(r2):
 def observe(parameters, state, add=np.sum):
     """The DERIVED fields of a state."""
     seen = {name: [] for name in DERIVED}
-    volume = float(np.prod(parameters["box"]))
+    volume = np.prod(np.array(parameters["box"], dtype=state["position"].dtype))
     for x, v in zip(state["position"], state["velocity"]):
         potential, virial = potential_and_virial(parameters, x, add)
         kinetic = kinetic_energy(v, add)
@@ -313,8 +314,128 @@ def symmetries(parameters, random):
     return {"particles in another order": (lambda s: reorder(s, order), lambda s: reorder(s, back))}
 
 
-def probes():
-    """Small states at which ports go wrong: name -> (parameters, state)."""
+def jumps(parameters):
+    """How far one pair that is counted inside the cutoff, or is not, moves a field in one step."""
+    kick = abs(pair_force(parameters["cutoff"] ** 2)) * parameters["cutoff"] * parameters["dt"]
+    return {"velocity": kick, "position": kick * parameters["dt"]}
+
+
+def relations(parameters, random):
+    """Changes after which the same must come out but for rounding: name -> (parameters, do, undo)."""
+    box = np.array(parameters["box"])
+    periodic = parameters["boundary"] == "periodic"
+    sign = np.array([-1.0, 1.0, 1.0])
+
+    def inside(x):
+        x = x - box * np.floor(x / box)
+        return np.where((x < 0) | (x >= box), 0.0, x)
+
+    def moved(by):
+        return lambda fields: {**fields, "position": inside(fields["position"] + by)}
+
+    def mirrored(fields):
+        x = fields["position"]
+        x = np.where(sign < 0, box - x, x)
+        return {name: sign * a if name in ("velocity", "force", "momentum") else a for name, a in fields.items()} | {
+            "position": inside(x) if periodic else x
+        }
+
+    def turned(fields, by):
+        return {
+            name: np.roll(a, by, axis=-1) if name in ("position", "velocity", "force", "momentum") else a
+            for name, a in fields.items()
+        }
+
+    other = {**parameters, "box": tuple(float(side) for side in np.roll(box, 1))}
+    made = {
+        "mirrored in x": (parameters, mirrored, mirrored),
+        "axes turned": (other, lambda s: turned(s, 1), lambda s: turned(s, -1)),
+    }
+    if periodic:
+        by = random.uniform(0.2, 0.8, 3) * box
+        made["moved as a whole"] = (parameters, moved(by), moved(-by))
+    return made
+
+
+def reverse(parameters, state):
+    """The state from which the motion runs backwards."""
+    return {**state, "velocity": -state["velocity"]}
+
+
+def conserved(parameters, fields):
+    """What the exact motion keeps, of the fields of a state: total energy, and momentum where there are no walls."""
+    kept = {"energy": fields["kinetic_energy"] + fields["potential_energy"]}
+    if parameters["boundary"] == "periodic":
+        kept["momentum"] = fields["momentum"]
+    return kept
+
+
+def refine(parameters, times):
+    """The same with a time step so many times shorter."""
+    return {**parameters, "dt": parameters["dt"] / times}
+
+
+def statistics(parameters, samples):
+    """Averages over the samples of a run (fields of states, equally spaced in time), for runs too long to compare
+    point by point: name -> number. Temperature, potential energy and pressure; the pair distribution g(r) in shells,
+    relative to an ideal gas; mean squared displacement and velocity autocorrelation over a tenth of the run.
+    """
+    box, particles = np.array(parameters["box"]), parameters["particles"]
+    mean = {name: np.mean([f[name] for f in samples]) for name in ("temperature", "potential_energy", "pressure")}
+    mean["potential_energy"] /= particles
+    mean["fluctuation of the temperature"] = np.std([f["temperature"] for f in samples])
+    edges = np.linspace(0.9, min(parameters["cutoff"], min(box) / 2), 7)
+    shells = np.zeros(len(edges) - 1)
+    for fields in samples:
+        for x in fields["position"]:
+            for _, _, r2, near in pairs({**parameters, "cutoff": edges[-1]}, x):
+                shells += np.histogram(np.sqrt(r2[near]), edges)[0]
+    ideal = 4 / 3 * np.pi * np.diff(edges**3) * particles * (particles - 1) / np.prod(box)
+    for low, high, count in zip(edges, edges[1:], shells / ideal / len(samples) / parameters["boxes"]):
+        mean[f"g(r), r = {low:.2f} to {high:.2f}"] = count
+    position = np.array([f["position"] for f in samples])
+    path = np.cumsum(difference(parameters, "position", position[1:], position[:-1]), axis=0)
+    velocity = np.array([f["velocity"] for f in samples])
+    lag = max(1, len(samples) // 10)
+    mean["mean squared displacement"] = np.mean(np.sum((path[lag:] - path[:-lag]) ** 2, axis=-1))
+    mean["velocity autocorrelation"] = np.mean(np.sum(velocity[lag:] * velocity[:-lag], axis=-1))
+    return {name: float(value) for name, value in mean.items()}
+
+
+def terms(parameters, state, name, index):
+    """The terms whose sum is one component of one force: [(what it is, value)]; None for other fields."""
+    if name != "force":
+        return None
+    one, i, axis = index
+    x = state["position"][one]
+    d = separation(parameters, x[i : i + 1].T, x.T)[:, 0]
+    r2 = np.sum(d * d, axis=0)
+    r2[i] = np.inf
+    near = np.flatnonzero(r2 < parameters["cutoff"] ** 2)
+    return [
+        (f"the pair of particles {i} and {j} at r = {np.sqrt(r2[j]):.6g}", float(pair_force(r2[j]) * d[axis, j]))
+        for j in near
+    ]
+
+
+def features(parameters, before, after):
+    """What was special about which particles in a step: name -> mask (boxes, particles, 1)."""
+    x, v, box = before["position"], before["velocity"], np.array(parameters["box"])
+    went = x + parameters["dt"] * v
+    cutoff = parameters["cutoff"]
+    out = np.sum((went < 0) | (went > box), axis=-1, keepdims=True)
+    faces = np.sum((x < cutoff) | (x > box - cutoff), axis=-1, keepdims=True)
+    return {
+        "crossed a face of the box in this step": out >= 1,
+        "crossed an edge or corner of the box in this step": out >= 2,
+        "was within the cutoff of a face of the box": faces >= 1,
+        "was within the cutoff of an edge of the box": faces >= 2,
+        "was within the cutoff of a corner of the box": faces == 3,
+    }
+
+
+def probes(dtype=float):
+    """Small states at which ports go wrong: name -> (parameters, state). An ulp is one of the `dtype`."""
     made = {}
 
     def probe(name, points, box, boundary="periodic", cutoff=2.5, velocity=None, dt=0.005):
@@ -333,7 +454,11 @@ def probes():
             {"position": position, "velocity": velocity},
         )
 
-    cube, up = (8.0, 8.0, 8.0), np.nextafter
+    cube = (8.0, 8.0, 8.0)
+
+    def up(x, towards):
+        return float(np.nextafter(dtype(x), dtype(towards)))
+
     probe("one particle", [[1, 2, 3]], cube, velocity=[[0.5, -0.25, 1]])
     probe("one particle between walls", [[0.001, 7.999, 3]], cube, "walls", velocity=[[-1, 1, 0.5]])
     # Exactly representable and along an axis, so that rounding cannot decide which side of the cutoff.

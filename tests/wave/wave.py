@@ -126,7 +126,37 @@ def symmetries(parameters, random):
     return made
 
 
-def probes():
+def relations(parameters, random):
+    """Changes after which the same must come out but for rounding: name -> (parameters, do, undo)."""
+
+    def times(factor):
+        return lambda fields: {name: a * factor**2 if name == "energy" else a * factor for name, a in fields.items()}
+
+    def lifted(by):
+        return lambda fields: {**fields, "displacement": fields["displacement"] + by}
+
+    made = {"three times as large": (parameters, times(3.0), times(1 / 3))}
+    if parameters["ends"] == "ring":
+        made["lifted"] = (parameters, lifted(0.7), lifted(-0.7))
+    return made
+
+
+def reverse(parameters, state):
+    """The state from which the motion runs backwards."""
+    return {**state, "velocity": -state["velocity"]}
+
+
+def conserved(parameters, fields):
+    """What the exact motion keeps."""
+    return {"energy": fields["energy"]}
+
+
+def refine(parameters, times):
+    """The same with a time step so many times shorter."""
+    return {**parameters, "dt": parameters["dt"] / times}
+
+
+def probes(dtype=float):
     """Small states at which ports go wrong: name -> (parameters, state)."""
     made = {}
 

@@ -1,21 +1,26 @@
-"""A certificate: what the ladder proved about one port on one case, and about which build of it."""
+"""A certificate: what the ladder proved about one port on one case, and about exactly which build of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from portbench import hosts
+import numpy as np
+
+from portbench import __version__, hosts, session
 from portbench.agreement import levels
+from portbench.agreement.invariants import Invariants, a5_invariants
 from portbench.agreement.levels import Verdict
 from portbench.agreement.reference import Reference
-from portbench.contract import Specification
+from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure
-from portbench.hosts import Ready
+from portbench.hosts import Ready, build
 from portbench.protocol import Exchange
 
-LADDER = ("A0", "A2", "A3", "A4")
+LADDER = ("A0", "A1", "A2", "A3", "A4", "A5")
 STEP_TIMEOUT = 300  # seconds for one command during a check
 
 
@@ -27,11 +32,13 @@ class Certificate:
     case: str
     threads: int
     precision: str
+    allowed: list[str]  # what the manifest says that the compiler was allowed
     level: str
     horizon: int  # steps of the free run that were proved
+    growth: float  # factor per step by which rounding grows in it
+    determinism: str  # "bitwise", "within rounding" or "a race"; empty if not reached
     verdicts: list[Verdict]
-    sources_hash: str
-    toolchain: str
+    identity: dict[str, str]  # what it was proved of, and with: see identity()
 
     @property
     def holds(self) -> bool:
@@ -57,40 +64,72 @@ class Certificate:
         return cls(**{**table, "verdicts": verdicts})
 
 
-def check(ready: Ready, specification: Specification, reference: Reference, threads: int) -> Certificate:
+def identity(ready: Ready, specification: Specification, case: Case, check: Any) -> dict[str, str]:
+    """All that a certificate depends on, each named so that a stale one can say what has changed."""
+    ladder = sorted(Path(__file__).parent.glob("*.py"))
+    return {
+        "sources": ready.sources_hash,
+        "toolchain": ready.toolchain,
+        "processor": build.processor(),
+        "specification": build.hash_text(specification.source.read_text(encoding="utf-8")),
+        "case": build.hash_text(session.plain(case.parameters)),
+        "length of the check": build.hash_text(session.plain(check)),
+        "ladder": build.hash_text(__version__, np.__version__, [p.read_text(encoding="utf-8") for p in ladder]),
+    }
+
+
+def check(
+    ready: Ready,
+    specification: Specification,
+    reference: Reference,
+    invariants: Invariants,
+    case: Case,
+    threads: int,
+    identity: dict[str, str],
+) -> Certificate:
     """Climb the ladder until a level fails. A port that dies fails the level at which it died."""
     count = threads if ready.port.threads else 1
     verdicts: list[Verdict] = []
-    if ready.port.precision == "float32":
-        no = "float32 has no envelope yet: a port of this class cannot be certified"
-        verdicts = [Verdict("A0", False, float("inf"), no)]
-    climb = {
-        "A0": lambda x: levels.a0_contract(x, reference, count, ready.port.precision),
-        "A2": lambda x: levels.a2_kernel(x, reference),
-        "A3": lambda x: levels.a3_one_step(x, reference),
-        "A4": lambda x: levels.a4_free_run(x, reference),
-    }
-    level = ""
-    if not verdicts:
-        try:
-            with Exchange(hosts.start(ready, threads, STEP_TIMEOUT), specification, ready.port.precision) as x:
-                for level in LADDER:
-                    verdicts.append(climb[level](x))
-                    if not verdicts[-1].passed:
-                        break
-                x.port.quit()
-        except PortFailure as failure:
-            evidence = {"kind": failure.kind, "log": failure.log}
-            verdicts.append(Verdict(level or "A0", False, float("inf"), failure.sentence, evidence))
+    try:
+        started = hosts.start(ready, threads, STEP_TIMEOUT)
+        with Exchange(started, specification, ready.port.precision) as x:
+            for climb in _climbs(x, reference, invariants, count):
+                verdicts.append(climb())
+                if not verdicts[-1].passed:
+                    break
+            x.port.quit()
+    except PortFailure as failure:
+        evidence = {"kind": failure.kind, "log": failure.log}
+        verdicts.append(Verdict(LADDER[len(verdicts)], False, math.inf, failure.sentence, evidence))
     reached = [v.level for v in verdicts if v.passed]
+    badges = [v.evidence["badge"] for v in verdicts if v.level == "A1" and "badge" in v.evidence]
     return Certificate(
         port=ready.port.name,
-        case=reference.case,
+        case=case.name,
         threads=count,
         precision=ready.port.precision,
+        allowed=ready.port.allowed,
         level=reached[-1] if reached else "",
-        horizon=reference.horizon if reached and reached[-1] == "A4" else 0,
+        horizon=reference.horizon if "A4" in reached else 0,
+        growth=reference.growth,
+        determinism=badges[0] if badges else "",
         verdicts=verdicts,
-        sources_hash=ready.sources_hash,
-        toolchain=ready.toolchain,
+        identity=identity,
     )
+
+
+def _climbs(x: Exchange, reference: Reference, invariants: Invariants, threads: int) -> list[Callable[[], Verdict]]:
+    traces: list[list[Fields]] = []
+
+    def a1() -> Verdict:
+        traces.extend(levels.trace(x, reference.free_run) for _ in range(levels.REPEATS))
+        return levels.a1_determinism(x.specification, reference, traces)
+
+    return [
+        lambda: levels.a0_contract(x, reference, threads),
+        a1,
+        lambda: levels.a2_kernel(x, reference),
+        lambda: levels.a3_few_steps(x, reference),
+        lambda: levels.a4_free_run(x, reference, traces[0]),
+        lambda: a5_invariants(x, invariants),
+    ]

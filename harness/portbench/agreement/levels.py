@@ -1,25 +1,36 @@
 """The rungs of the ladder: each asks a running port, and says pass or fail with a number and the evidence.
 
-A0 contract    what the protocol promises: bits come back, every field is written, refusals are refusals
-A2 kernel      derived fields of given states, among them the specification's probes
-A3 one step    one step from given states of the specification's own run: no chaos, any time
-A4 free run    a whole run inside the envelope of the twins
+A0 contract     what the protocol promises: bits come back, every field is written, refusals are refusals,
+                the clock is true, no more threads than given
+A1 determinism  the same run three times: the same bits, or a spread that rounding explains
+A2 kernel       derived fields of given states, among them the specification's probes
+A3 few steps    one step and several from given states of the specification's own run: no chaos, any time
+A4 free run     a whole run inside the envelope of the twins
 
-Every comparison is written so that NaN fails.
+A5 is in invariants.py, A6 in statistics.py. Every comparison is written so that NaN fails.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import psutil
 
+from portbench import exchange
 from portbench.agreement.reference import Answer, Question, Reference
 from portbench.contract import Fields, Parameters, Specification
-from portbench.errors import PortFailure
+from portbench.errors import PortFailure, Refusal
 from portbench.protocol import Exchange
+
+REPEATS = 3  # of the free run, in A1
+CLOCK_SECONDS = 0.1  # of a run by which the clock and the threads are judged; the processor's ticks are 10 ms
+SLOWEST_CLOCK = 0.5  # of the time that the harness waits, a port's clock must see this part at least
+MOST_CPU = 1.3  # processors used, over threads given
+TICKS = 0.03  # seconds of processor time that prove nothing
 
 
 @dataclass(frozen=True)
@@ -33,29 +44,36 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def a0_contract(x: Exchange, reference: Reference, threads: int, precision: str) -> Verdict:
+@dataclass(frozen=True)
+class Deviation:
+    """The worst of some comparisons: how many times its tolerance, and where."""
+
+    ratio: float = 0.0
+    sentence: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def a0_contract(x: Exchange, reference: Reference, threads: int) -> Verdict:
     """Exact: nothing here is a matter of rounding."""
-    parameters, state = reference.free_run.parameters, reference.free_run.state
-    complaint = _contract(x, parameters, state, reference, threads, precision)
+    complaint = _contract(x, reference, threads)
     passed = not complaint
     return Verdict("A0", passed, 0.0 if passed else math.inf, complaint or "every promise of the protocol is kept")
 
 
-def _contract(
-    x: Exchange, parameters: Parameters, state: Fields, reference: Reference, threads: int, precision: str
-) -> str:
+def _contract(x: Exchange, reference: Reference, threads: int) -> str:
     """The first promise that is broken, in a sentence; empty if none is."""
+    parameters, state = reference.free_run.parameters, reference.free_run.state
     said = x.port.hello()
     if said.get("threads") != str(threads):
         return f"it was given {threads} threads and says that it uses {said.get('threads')}"
-    if said.get("precision") != precision:
-        return f"the manifest declares {precision} and the port says {said.get('precision')}"
+    if said.get("precision") != x.precision:
+        return f"the manifest declares {x.precision} and the port says {said.get('precision')}"
     x.load(parameters, state)
     echoed, fields = x.save(parameters)
     for name, value in parameters.items():
         if name not in echoed:
             return f"the parameter {name} did not come back"
-        if np.any(np.asarray(echoed[name]) != np.asarray(value)):
+        if exchange.text(echoed[name]) != exchange.text(value):
             return f"the parameter {name} came back as {echoed[name]} instead of {value}"
     for name, array in state.items():
         if not np.array_equal(fields[name], array):
@@ -73,12 +91,46 @@ def _contract(
         return "a command that was refused changed the loaded state"
     x.port.run(1)
     _, moved = x.save(parameters)
-    step = reference.free_run.answers[0].fields
+    step = reference.free_run.answers[0].fields if reference.free_run.answers else state
     if all(np.array_equal(moved[name], state[name]) for name in state) and any(
         not np.array_equal(step[name], state[name]) for name in state
     ):
         return "run 1 changed nothing: the port gives back what it was given"
-    return ""
+    return _clock_and_threads(x, reference, threads)
+
+
+def _clock_and_threads(x: Exchange, reference: Reference, threads: int) -> str:
+    """Whether its nanoseconds are those that the harness waits, and its processor time that of its threads."""
+    longest, steps = max(1, reference.horizon), 1
+    complaint = ""
+    for _ in range(24):
+        x.load(reference.free_run.parameters, reference.free_run.state)
+        cpu, begin = _cpu_seconds(x), time.perf_counter()
+        claimed = x.port.run(steps) / 1e9
+        waited, used = time.perf_counter() - begin, _cpu_seconds(x) - cpu
+        if claimed > waited:
+            return f"it says that {steps} steps took {claimed:.6g} s, and the harness waited {waited:.6g} s"
+        if waited < CLOCK_SECONDS and steps < longest:
+            steps = min(2 * steps, longest)
+        elif waited < CLOCK_SECONDS / 10:
+            return ""  # a run of this length is too short for a judgement; the timing will judge
+        elif claimed < SLOWEST_CLOCK * waited:
+            complaint = f"it says that {steps} steps took {claimed:.6g} s, and the harness waited {waited:.6g} s"
+        elif used > MOST_CPU * threads * waited + TICKS:
+            complaint = f"it used {used / waited:.2g} processors and was given {threads} threads"
+        else:
+            return ""  # of several tries one is enough: the machine may have been away for a while
+    return complaint
+
+
+def _cpu_seconds(x: Exchange) -> float:
+    """Processor time of the port's process and its children so far."""
+    try:
+        process = psutil.Process(x.port.process.pid)
+        times = [p.cpu_times() for p in [process, *process.children(recursive=True)]]
+    except psutil.Error:
+        return 0.0
+    return sum(t.user + t.system for t in times)
 
 
 def _refusals(x: Exchange, parameters: Parameters, state: Fields) -> str:
@@ -111,54 +163,111 @@ def _refusals(x: Exchange, parameters: Parameters, state: Fields) -> str:
     return ""
 
 
+def trace(x: Exchange, question: Question) -> list[Fields]:
+    """What the port gives at each of the question's answers."""
+    x.load(question.parameters, question.state)
+    seen, step = [], 0
+    for answer in question.answers:
+        x.port.run(answer.step - step)
+        step = answer.step
+        seen.append(x.save(question.parameters)[1])
+    return seen
+
+
+def a1_determinism(specification: Specification, reference: Reference, traces: list[list[Fields]]) -> Verdict:
+    """The traces of the same free run several times: bits, or else the tolerance of A4."""
+    worst, same = spread(specification, reference.free_run, traces)
+    badge = "bitwise" if same else "within rounding" if worst.ratio <= 1 else "a race"
+    if same:
+        finding = f"{len(traces)} runs gave the same bits"
+    elif worst.ratio <= 1:
+        finding = f"{len(traces)} runs differ by at most {worst.ratio:.2g} of what rounding explains"
+    else:
+        finding = f"the same run gives different answers, as a data race does: {worst.sentence}"
+    return Verdict("A1", worst.ratio <= 1, worst.ratio, finding, {"badge": badge, **worst.evidence})
+
+
+def spread(specification: Specification, question: Question, traces: list[list[Fields]]) -> tuple[Deviation, bool]:
+    """The largest difference of any trace from the first, in tolerances, and whether all bits are the same."""
+    worst, same = Deviation(), True
+    for other in traces[1:]:
+        for answer, a, b in zip(question.answers, traces[0], other):
+            if all(np.array_equal(a[name], b[name]) for name in a):
+                continue
+            same = False
+            first = Answer(answer.step, {name: a[name] for name in answer.tolerance}, answer.tolerance, {})
+            found = _largest(specification, question, first, b)
+            if not found.ratio <= worst.ratio:
+                worst = found
+    return worst, same
+
+
 def a2_kernel(x: Exchange, reference: Reference) -> Verdict:
     """Derived fields, element by element, in units of eps times the sum of the absolute terms."""
+    question = reference.kernel[0] if reference.kernel else None
+    if question:
+        # the promise of `load`: what is derived from a state can be saved without any run
+        x.load(question.parameters, question.state)
+        found = compare(x, question, question.answers[0], x.save(question.parameters)[1])
+        if not found.ratio <= 1:
+            return Verdict("A2", False, found.ratio, f"saved without a run, {found.sentence}", found.evidence)
     return _worst(x, "A2", reference.kernel, "derived fields of given states")
 
 
-def a3_one_step(x: Exchange, reference: Reference) -> Verdict:
-    return _worst(x, "A3", reference.one_step, "one step from given states")
+def a3_few_steps(x: Exchange, reference: Reference) -> Verdict:
+    return _worst(x, "A3", reference.few_steps, "a few steps from given states")
 
 
-def a4_free_run(x: Exchange, reference: Reference) -> Verdict:
-    return _worst(x, "A4", [reference.free_run], f"a free run of {reference.horizon} steps")
+def a4_free_run(x: Exchange, reference: Reference, seen: list[Fields]) -> Verdict:
+    """`seen` is the trace of the free run."""
+    question = reference.free_run
+    worst, curve = Deviation(), []
+    for answer, fields in zip(question.answers, seen):
+        found = compare(x, question, answer, fields)
+        curve.append({"step": answer.step, "ratio": found.ratio, "envelope": answer.envelope})
+        if not found.ratio <= worst.ratio:
+            worst = found
+        if not worst.ratio <= 1:
+            return Verdict("A4", False, worst.ratio, worst.sentence, {**worst.evidence, "curve": curve})
+    if not curve:
+        no = "the envelope of the twins leaves no step at which anything can be proved"
+        return Verdict("A4", False, math.inf, no)
+    finding = f"a free run of {reference.horizon} steps: at most {worst.ratio:.2g} of the tolerance"
+    return Verdict("A4", True, worst.ratio, finding, {"curve": curve, "growth": reference.growth})
 
 
 def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Verdict:
     """Ask all the questions; the largest ratio of deviation to tolerance decides."""
-    worst, count, curve = _Deviation(), 0, []
+    worst, count = Deviation(), 0
     for question in questions:
-        x.load(question.parameters, question.state)
-        step = 0
-        for answer in question.answers:
-            x.port.run(answer.step - step)
-            step = answer.step
-            _, fields = x.save(question.parameters)
-            found = _compare(x.specification, question, answer, fields)
+        for answer, fields in zip(question.answers, trace(x, question)):
+            found = compare(x, question, answer, fields)
             count += 1
-            if len(questions) == 1:
-                curve.append({"step": step, "ratio": found.ratio, "envelope": answer.envelope})
             if not found.ratio <= worst.ratio:
                 worst = found
             if not worst.ratio <= 1:
                 return Verdict(level, False, worst.ratio, worst.sentence, worst.evidence)
     if not count:
-        return Verdict(
-            level, False, math.inf, "the envelope of the twins leaves no step at which anything can be proved"
-        )
-    finding = f"{what}: {count} comparisons, at most {worst.ratio:.2g} of the tolerance"
-    return Verdict(level, True, worst.ratio, finding, {"curve": curve} if curve else {})
+        return Verdict(level, False, math.inf, f"{what}: the twins leave nothing that can be proved")
+    silent = sum(not question.answers for question in questions)
+    left_out = f"; {silent} states ask nothing, for rounding alone decides there" if silent else ""
+    finding = f"{what}: {count} comparisons, at most {worst.ratio:.2g} of the tolerance{left_out}"
+    return Verdict(level, True, worst.ratio, finding)
 
 
-@dataclass(frozen=True)
-class _Deviation:
-    ratio: float = 0.0
-    sentence: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
+def compare(x: Exchange, question: Question, answer: Answer, fields: Fields) -> Deviation:
+    """The worst element of the fields for which the answer has a tolerance."""
+    if answer.step and x.precision != "float32":  # whose bounds are rounded too
+        try:
+            x.specification.check_state(question.parameters, {name: fields[name] for name in x.specification.state})
+        except Refusal as refusal:
+            sentence = f"after {answer.step} steps from {question.name}, the saved state is not legal: {refusal}"
+            return Deviation(math.inf, sentence, {"from": question.name, "step": answer.step})
+    return _largest(x.specification, question, answer, fields)
 
 
-def _compare(specification: Specification, question: Question, answer: Answer, fields: Fields) -> _Deviation:
-    worst = _Deviation()
+def _largest(specification: Specification, question: Question, answer: Answer, fields: Fields) -> Deviation:
+    worst = Deviation()
     for name, right in answer.fields.items():
         if name not in answer.tolerance:
             continue
@@ -172,7 +281,7 @@ def _compare(specification: Specification, question: Question, answer: Answer, f
             continue
         at = np.unravel_index(int(np.argmax(ratio)), off.shape)
         if not ratio[at] <= worst.ratio:
-            when = f"after {answer.step} steps from" if answer.step else "of"
+            when = f"after {answer.step} step{'s' * (answer.step > 1)} from" if answer.step else "of"
             got, want = float(fields[name][at]), float(right[at])
             sentence = (
                 f"{name}{_at(at)} {when} {question.name} is {got!r} and should be {want!r}: "
@@ -189,7 +298,7 @@ def _compare(specification: Specification, question: Question, answer: Answer, f
                 "want_hex": want.hex(),
                 "tolerance": float(tolerance[at]),
             }
-            worst = _Deviation(float(ratio[at]), sentence, evidence)
+            worst = Deviation(float(ratio[at]), sentence, evidence)
     return worst
 
 

@@ -6,7 +6,8 @@ An Answer holds the specification's fields at one point, and the tolerance of ea
   rounding of the field's largest value (twins can agree by luck, and a right port can round where
   no twin does, as where it keeps an image of a particle beyond the box);
 * derived fields of a given state (A2): element by element KAPPA * eps * condition, where the
-  condition is the sum of the absolute values of the terms, and KAPPA comes from the twins.
+  condition is the sum of the absolute values of the terms, and KAPPA comes from the twins. Right is
+  the specification evaluated in more digits.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 from portbench import contract, manifest
-from portbench.agreement.twins import CONDITION, SPEC, Twin, start, twins
+from portbench.agreement import twins
+from portbench.agreement.twins import CONDITION, SPEC, TRUTH, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
 from portbench.hosts.build import cache_folder
 
-EPS = float(np.finfo(float).eps)
-MARGIN = (
-    30  # honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30
-)
+# Honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30.
+MARGIN = 30
 FLOOR = 8
 LEAST_KAPPA = 16  # honest ports need up to 2.5
 KAPPA_MARGIN = 4
 DISCONTINUITY = 1e-8  # a twin that moves a derived field by so much of its condition has crossed a cutoff: not rounding
-HORIZON = 1e-3  # in units of a field's scale: beyond this the envelope proves nothing
+DISCONTINUITY_ULPS = 1000  # ... or by so many roundings, in a class whose digits are fewer
+HORIZON = 1e-3  # in units of a field's scale: an envelope beyond this proves nothing
+SEVERAL = 10  # steps of a long A3
+MANY = 20_000  # numbers; so many are worth several processes
+MANY_STEPS = 1_000_000  # numbers times steps
 
 
 @dataclass(frozen=True)
@@ -60,55 +64,63 @@ class Question:
 
 @dataclass(frozen=True)
 class Reference:
-    """All that a port is asked about one case."""
+    """All that a port of one precision class is asked about one case, up to A4."""
 
     case: str
+    precision: Precision
     kernel: list[Question]  # A2
-    one_step: list[Question]  # A3
+    few_steps: list[Question]  # A3
     free_run: Question  # A4
-    horizon: int  # steps for which the free run proves something
+    growth: float  # by which factor the envelope of the free run grows in one step
     twins: list[str]
+
+    @property
+    def horizon(self) -> int:
+        """Steps for which the free run proves something."""
+        return max((a.step for a in self.free_run.answers), default=0)
 
 
 def make(
-    source: manifest.Manifest,
-    specification: Specification,
+    oracle: Oracle,
     case: Case,
+    precision: Precision,
+    steps: int,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Reference:
     """Run the specification and its twins; from the cache, where this was done before."""
-    steps = source.check.steps.get(case.name, source.check.steps.get("default", 100))
+    specification = oracle.specification
     marks = checkpoints(steps)
-    disordered = specification.disordered_state(case.parameters)
-    ask = _Asker(source, specification)
-    kinds = [SPEC, *twins(specification, case.parameters)]
-    runs = ask([(case.parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.7)
-    free_run = _after_steps(specification, "free run", case.parameters, disordered, marks, runs)
-    horizon = max((a.step for a in free_run.answers), default=0)
+    disordered = rounded(specification.disordered_state(case.parameters), precision)
+    kinds = [SPEC, *twins.twins(specification, case.parameters, precision)]
+    runs = oracle(evaluate, [(case.parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
+    free_run = _after_steps(specification, precision, "the free run", case.parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
-    for mark in sorted({marks[len(marks) // 2], marks[-1]}):
-        states[f"the state after {mark} steps"] = runs[0][marks.index(mark)]
+    for mark, fields in zip(marks, runs[0]):
+        states[f"the state after {mark} steps"] = rounded(fields, precision)
     asked = {name: (case.parameters, state) for name, state in states.items()}
-    probed = {f"probe: {name}": probe for name, probe in specification.probes().items()}
-    kernel, one_step = [], []
+    probed = {
+        f"the probe '{name}'": (parameters, rounded(state, precision))
+        for name, (parameters, state) in specification.probes(np.dtype(precision.dtype).type).items()
+    }
+    kernel, few_steps = [], []
     points = list((asked | probed).items())
     for done, (name, (parameters, state)) in enumerate(points):
-        kinds = [SPEC, *twins(specification, parameters)]
-        share = 0.3 / len(points)
-        at = 0.7 + done * share
-        derived = ask([(parameters, state, [0], t) for t in [CONDITION, *kinds]], progress, at, share / 2)
-        kernel.append(_derived(specification, name, parameters, state, derived))
+        at, share = 0.6 + 0.4 * done / len(points), 0.2 / len(points)
+        kinds = [SPEC, *twins.twins(specification, parameters, precision)]
+        exact = [TRUTH] if twins.truth_is_affordable(state) else []
+        derived = oracle(
+            evaluate, [(parameters, state, [0], t) for t in [CONDITION, *exact, *kinds]], progress, at, share
+        )
+        if name in probed or not _on_the_edge(specification, precision, derived):
+            kernel.append(_derived(specification, precision, name, parameters, state, derived))
         if name != "the disordered state":  # the free run begins with that one
-            stepped = ask([(parameters, state, [1], t) for t in kinds], progress, at + share / 2, share / 2)
-            one_step.append(_after_steps(specification, name, parameters, state, [1], stepped))
+            few = [1] if name in probed or steps < SEVERAL**2 else [1, SEVERAL]
+            stepped = oracle(evaluate, [(parameters, state, few, t) for t in kinds], progress, at + share, share)
+            few_steps.append(_after_steps(specification, precision, name, parameters, state, few, stepped))
     progress(1.0)
-    return Reference(case.name, kernel, one_step, free_run, horizon, [t.name for t in kinds[1:]])
-
-
-def release() -> None:
-    """End the processes in which twins ran: none may idle beside a port that is timed."""
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    names = [twin.name for twin in twins.twins(specification, case.parameters, precision)]
+    return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), names)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -117,8 +129,14 @@ def checkpoints(steps: int) -> list[int]:
     return [*marks, max(1, steps)]
 
 
+def rounded(state: Fields, precision: Precision) -> Fields:
+    """The state in numbers that a port of this class can hold."""
+    return {name: a.astype(precision.dtype).astype(float) for name, a in state.items()}
+
+
 def _after_steps(
     specification: Specification,
+    precision: Precision,
     name: str,
     parameters: Parameters,
     state: Fields,
@@ -127,6 +145,8 @@ def _after_steps(
 ) -> Question:
     answers = []
     envelope = dict.fromkeys(specification.state, 0.0)
+    # With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later.
+    jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
     for k, step in enumerate(marks):
         right = runs[0][k]
         tolerance = {}
@@ -134,76 +154,123 @@ def _after_steps(
             for twin in runs[1:]:
                 off = specification.difference(parameters, field, twin[k][field], right[field])
                 envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
-            floor = FLOOR * EPS * float(np.max(np.abs(right[field]), initial=0.0))
-            tolerance[field] = np.array(MARGIN * envelope[field] + floor)
-        if any(MARGIN * envelope[f] > HORIZON * (specification.state[f].scale or 1.0) for f in envelope):
+            floor = FLOOR * precision.eps * float(np.max(np.abs(right[field]), initial=0.0))
+            tolerance[field] = np.array(MARGIN * envelope[field] + floor + jumps.get(field, 0.0))
+        if any(envelope[f] > HORIZON * (specification.state[f].scale or 1.0) for f in envelope):
             break
         answers.append(Answer(step, right, tolerance, dict(envelope)))
     return Question(name, parameters, state, answers)
 
 
 def _derived(
-    specification: Specification, name: str, parameters: Parameters, state: Fields, runs: list[list[Fields]]
+    specification: Specification,
+    precision: Precision,
+    name: str,
+    parameters: Parameters,
+    state: Fields,
+    runs: list[list[Fields]],
 ) -> Question:
+    """`runs` is the condition, the truth (or, without it, the specification), and the specification and its twins."""
     condition, right = runs[0][0], runs[1][0]
     tolerance, envelope = {}, {}
     for field in specification.derived:
-        unit = EPS * condition[field]
+        unit = precision.eps * condition[field]
         kappa = 0.0
         for twin in runs[2:]:
             off = np.abs(twin[0][field] - right[field])
-            rounding = (unit > 0) & (off <= DISCONTINUITY * condition[field])
+            rounding = (unit > 0) & (off <= _discontinuity(precision) * condition[field])
             kappa = max(kappa, float(np.max(off[rounding] / unit[rounding], initial=0.0)))
         tolerance[field] = max(LEAST_KAPPA, KAPPA_MARGIN * kappa) * unit
         envelope[field] = kappa
     return Question(name, parameters, state, [Answer(0, right, tolerance, envelope)])
 
 
-class _Asker:
-    """Evaluates (parameters, state, marks, twin) in parallel processes, through the cache."""
+def _on_the_edge(specification: Specification, precision: Precision, runs: list[list[Fields]]) -> bool:
+    """Whether rounding decides on which side of a discontinuity this state lies: it asks nothing of a port then."""
+    condition, right = runs[0][0], runs[1][0]
+    limit = _discontinuity(precision)
+    return any(
+        bool(np.any(np.abs(twin[0][field] - right[field]) > limit * condition[field]))
+        for twin in runs[2:]
+        for field in specification.derived
+    )
+
+
+def _discontinuity(precision: Precision) -> float:
+    return max(DISCONTINUITY, DISCONTINUITY_ULPS * precision.eps)
+
+
+def _growth(free_run: Question) -> float:
+    """Of the envelope, by a straight line through its logarithm."""
+    points = [
+        (a.step, max(a.envelope.values())) for a in free_run.answers if a.envelope and max(a.envelope.values()) > 0
+    ]
+    if len(points) < 2:
+        return 1.0
+    step, envelope = np.array(points).T
+    return float(np.exp(np.polyfit(step, np.log(envelope), 1)[0]))
+
+
+class Oracle:
+    """Asks the specification, in parallel processes and through the cache."""
 
     def __init__(self, source: manifest.Manifest, specification: Specification):
+        self.specification = specification
         self.path = str(source.path)
-        self.identity = hashlib.sha256(specification.source.read_bytes() + np.__version__.encode()).hexdigest()
+        text = specification.source.read_bytes() + Path(twins.__file__).read_bytes()
+        self.identity = hashlib.sha256(text + np.__version__.encode()).hexdigest()
         self.memory = joblib.Memory(cache_folder() / "twins", verbose=0)
-        self.evaluate = self.memory.cache(_evaluate, ignore=["path"])
 
     def __call__(
-        self, jobs: list[tuple], progress: Callable[[float], None], at: float, share: float
-    ) -> list[list[Fields]]:
+        self,
+        function: Callable,
+        jobs: list[tuple],
+        progress: Callable[[float], None] = lambda _: None,
+        at: float = 0.0,
+        share: float = 1.0,
+    ) -> list[Any]:
+        """function(path of the manifest, identity, *job) for each job; a job begins with parameters, state, marks."""
+        cached = self.memory.cache(function, ignore=["path"])
         results: list[Any] = [None] * len(jobs)
-        new = [k for k, job in enumerate(jobs) if not self.evaluate.check_call_in_cache(self.path, self.identity, *job)]
-        big = sum(np.size(a) for k in new for a in jobs[k][1].values()) > 20_000
+        new = [k for k, job in enumerate(jobs) if not cached.check_call_in_cache(self.path, self.identity, *job)]
+        sizes = [sum(np.size(a) for a in jobs[k][1].values()) for k in new]
+        work = sum(size * (1 + max(jobs[k][2])) for k, size in zip(new, sizes))
         parallel: Iterable = (
             joblib.Parallel(n_jobs=-1, return_as="generator")(
-                joblib.delayed(self.evaluate)(self.path, self.identity, *jobs[k]) for k in new
+                joblib.delayed(cached)(self.path, self.identity, *jobs[k]) for k in new
             )
-            if big
-            else (self.evaluate(self.path, self.identity, *jobs[k]) for k in new)
+            if len(new) > 1 and (sum(sizes) > MANY or work > MANY_STEPS)
+            else (cached(self.path, self.identity, *jobs[k]) for k in new)
         )
         for done, (k, result) in enumerate(zip(new, parallel)):
             results[k] = result
             progress(at + share * (done + 1) / len(new))
         for k, job in enumerate(jobs):
             if results[k] is None:
-                results[k] = self.evaluate(self.path, self.identity, *job)
+                results[k] = cached(self.path, self.identity, *job)
         return results
 
 
-def _evaluate(
+def release() -> None:
+    """End the processes in which twins ran: none may idle beside a port that is timed."""
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def evaluate(
     path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin
 ) -> list[Fields]:
     """The state after each of `marks` steps; the derived fields where a mark is 0."""
-    specification = _specification(path)
-    now, undo = start(specification, parameters, state, twin)
+    specification = specification_at(path)
+    now, back = twins.start(specification, parameters, state, twin)
+    add = twins.ADDS[twin.add](twin.seed)
     seen, step = [], 0
     for mark in marks:
-        now = specification.advance(parameters, now, mark - step, twin.add) if mark else now
+        now = specification.advance(parameters, now, mark - step, add) if mark else now
         step = mark
-        seen.append(undo(now if mark else specification.observe(parameters, now, twin.add)))
+        seen.append(back(now if mark else specification.observe(parameters, now, add)))
     return seen
 
 
 @lru_cache(maxsize=1)
-def _specification(path: str) -> Specification:
+def specification_at(path: str) -> Specification:
     return contract.load(manifest.read(Path(path)))

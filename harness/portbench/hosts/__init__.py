@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy
+
 from portbench.errors import PortFailure
 from portbench.hosts import build, julia
 from portbench.manifest import Manifest, Port
@@ -59,8 +61,13 @@ def search_path() -> str:
 def missing(manifest: Manifest, port: Port) -> str:
     """One sentence on what this port lacks here and how to get it; empty if nothing."""
     get = f": {port.install}" if port.install else ""
+    for source in port.sources:
+        if not (manifest.root / source).exists():
+            return f"its source {source} does not exist in {manifest.root}"
+    if not source_files(manifest.root, port.sources):
+        return f"its sources, {', '.join(port.sources)}, hold no file"
     for name in port.requires:
-        if find_spec(name) is None:
+        if find_spec(name.partition(".")[0]) is None:
             return f"the Python package {name} is not installed{get}"
     if port.host == "julia":
         return julia.missing(manifest.root / port.project, get)
@@ -72,9 +79,6 @@ def missing(manifest: Manifest, port: Port) -> str:
             and not (manifest.root / tool).exists()
         ):
             return f"the {'compiler' if port.build else 'program'} {tool} is not on the PATH{get}"
-    for source in port.sources:
-        if not (manifest.root / source).exists():
-            return f"its source {source} does not exist in {manifest.root}"
     return ""
 
 
@@ -108,7 +112,8 @@ def toolchain_version(manifest: Manifest, port: Port) -> str:
     if port.host == "julia":
         return julia.version()
     if not port.version:
-        return f"Python {sys.version.split()[0]}"
+        own = f"Python {sys.version.split()[0]}, NumPy {numpy.__version__}"
+        return own if port.host != "executable" else "unknown: the manifest gives no `version` command"
     try:
         said = subprocess.run(
             port.version,
