@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from portbench import __version__, doctor, manifest, run, session
+from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
 from portbench.report import summary, table
@@ -162,6 +163,30 @@ def _measure(
         raise typer.Exit(0 if held else 1)
 
 
+@app.command("mutants")
+def mutants_(
+    names: Annotated[list[str] | None, typer.Argument(help="Some of them only.")] = None,
+    port: Annotated[str, typer.Option("--port", help="Put generic faults into the stream of this port.")] = "",
+    cases: Cases = [],
+    given: Given = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove that the ladder can fail: wrong ports must die, by the level that they name or an earlier one."""
+    with _sentences():
+        found = manifest.find(given)
+        chosen = _split(cases) or list(found.mutants.cases)
+        job = run.plan(found, [port] if port else [], chosen, [1])
+        with Progress(quiet) as progress:
+            outcomes = run.kill(job, port, _split(names or []), progress)
+        ok = all(o.as_it_should for o in outcomes)
+        if as_json:
+            _print_json("mutants", ok, mutants=[o.as_json() for o in outcomes])
+        else:
+            _print_kills(outcomes)
+        raise typer.Exit(0 if ok else 1)
+
+
 @app.command()
 def report(
     path: Annotated[Path, typer.Argument(help="A session file, or the journal of a session that was killed.")],
@@ -232,8 +257,31 @@ def _print_certificates(job: run.Job) -> None:
         shown.add_row(c.port, c.case, str(c.threads), f"[{colour}]{level}[/{colour}]", escape(c.finding))
     if job.certificates:
         console.print(shown)
+    for c in job.certificates:
+        if c.sight:
+            console.print(f"\n[bold]{c.port} on {c.case}, {c.threads} thread{'s' * (c.threads > 1)}[/bold]")
+            for line in c.sight.lines():
+                console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     for name, why in job.missing.items():
         console.print(f"[yellow]missing[/yellow] {name}: {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _print_kills(outcomes: list[Outcome]) -> None:
+    console = Console()
+    shown = Table("wrong port", "what is wrong", "must die by", "died by")
+    for o in outcomes:
+        colour = "green" if o.as_it_should else "red"
+        died = o.killed_by or ("lives, as it should" if not o.level else "LIVES")
+        shown.add_row(o.name, escape(o.what), o.level or "-", f"[{colour}]{died}[/{colour}]")
+    console.print(shown)
+    wrong = [o for o in outcomes if o.level]
+    killed = sum(o.as_it_should for o in wrong)
+    right = [o for o in outcomes if not o.level]
+    lived = sum(o.as_it_should for o in right)
+    console.print(f"{killed} of {len(wrong)} wrong ports died in time; {lived} of {len(right)} right ones live")
+    for o in outcomes:
+        if not o.as_it_should:
+            console.print(f"[red]{o.name}[/red]: {escape(o.finding)}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

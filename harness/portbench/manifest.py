@@ -84,6 +84,14 @@ class Check(_Table):
         return self.long.get(case, self.long.get("default", 10 * self.steps_of(case)))
 
 
+class Mutants(_Table):
+    """The `[mutants]` table: the project's catalogue of wrong ports, and the cases on which they must die."""
+
+    module: str = ""
+    cases: list[str] = []
+    sources: list[str] = []
+
+
 class Manifest(_Table):
     """A whole portbench.toml; `root` is its folder, against which all its paths are read."""
 
@@ -91,6 +99,7 @@ class Manifest(_Table):
     project: Project
     compare: Compare = Compare()
     check: Check = Check()
+    mutants: Mutants = Mutants()
     cases: dict[str, dict[str, Any]] = {}
     ports: dict[str, Port]
 

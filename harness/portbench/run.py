@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from portbench import contract, hosts, session
-from portbench.agreement import certificate, invariants, reference, twins
+from portbench.agreement import certificate, faults, invariants, mutants, reference, twins
 from portbench.agreement.certificate import Certificate
 from portbench.agreement.invariants import Invariants
+from portbench.agreement.mutants import Outcome
 from portbench.agreement.reference import Oracle, Reference
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure, Refusal, known
@@ -121,6 +122,19 @@ def _questions(
         finally:
             reference.release()
     return made, more
+
+
+def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outcome]:
+    """The kill matrix: of the project's catalogue, or of generic faults in the stream of one port."""
+    oracle = Oracle(job.manifest, job.specification)
+    ready = hosts.prepare(job.manifest, job.ports[0]) if port else None
+    precision = ready.port.precision if ready else "float64"
+    asked = [(case, *_questions(job, oracle, case, precision, progress)) for case in job.cases]
+    count = len(names or (faults.FAULTS if ready else mutants.catalogue(job.manifest)))
+    with progress.task("wrong ports", count) as task:
+        if ready:
+            return mutants.run_faults(ready, job.specification, asked, names, task.step)
+        return mutants.run_catalogue(job.manifest, job.specification, asked, names, task.step)
 
 
 def _prove(job: Job, ready: Ready, case: Case, threads: int, asked: Reference, more: Invariants) -> Certificate:

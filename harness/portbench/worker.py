@@ -23,10 +23,13 @@ from portbench.contract import Fields, Parameters, Specification
 
 
 class PythonPort:
-    """A Python module with load, run and state."""
+    """A Python module with load, run and state; or, as "module:name", what its port(name) returns."""
 
     def __init__(self, module: str):
-        self.module = importlib.import_module(module)
+        module, _, name = module.partition(":")
+        self.module: Any = importlib.import_module(module)
+        if name:
+            self.module = self.module.port(name)
         for name in ("load", "run", "state"):
             if not hasattr(self.module, name):
                 raise SystemExit(f"the module {module} has no function {name}()")

@@ -12,8 +12,10 @@ import numpy as np
 
 from portbench import __version__, hosts, session
 from portbench.agreement import levels
+from portbench.agreement.faults import Fault
 from portbench.agreement.invariants import Invariants, a5_invariants
 from portbench.agreement.levels import Verdict
+from portbench.agreement.microscope import Guess, Sight, look
 from portbench.agreement.reference import Reference
 from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure
@@ -51,6 +53,12 @@ class Certificate:
         failed = [v for v in self.verdicts if not v.passed]
         return f"{failed[0].level}: {failed[0].finding}" if failed else self.verdicts[-1].finding
 
+    @property
+    def sight(self) -> Sight | None:
+        """What the microscope showed, if a level failed at which it could look."""
+        seen = self.verdicts[-1].evidence.get("microscope")
+        return Sight(**{**seen, "guesses": [Guess(**g) for g in seen["guesses"]]}) if seen else None
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "holds": self.holds}
 
@@ -86,16 +94,24 @@ def check(
     case: Case,
     threads: int,
     identity: dict[str, str],
+    fault: Fault | None = None,
 ) -> Certificate:
-    """Climb the ladder until a level fails. A port that dies fails the level at which it died."""
+    """Climb the ladder until a level fails. A port that dies fails the level at which it died.
+
+    `fault` is put between the harness and the port (mutants.py).
+    """
     count = threads if ready.port.threads else 1
     verdicts: list[Verdict] = []
     try:
         started = hosts.start(ready, threads, STEP_TIMEOUT)
-        with Exchange(started, specification, ready.port.precision) as x:
+        make = fault.make if fault else Exchange
+        with make(started, specification, ready.port.precision) as x:
             for climb in _climbs(x, reference, invariants, count):
                 verdicts.append(climb())
                 if not verdicts[-1].passed:
+                    seen = look(x, reference, verdicts[-1])
+                    if seen:
+                        verdicts[-1].evidence["microscope"] = seen.as_json()
                     break
             x.port.quit()
     except PortFailure as failure:

@@ -34,6 +34,7 @@ from portbench.agreement.reference import (
     Oracle,
     Question,
     rounded,
+    rounded_parameters,
     specification_at,
 )
 from portbench.agreement.twins import CONDITION, SPEC, Precision, Twin
@@ -88,7 +89,7 @@ def make(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Invariants:
     """Run the specification and its twins; from the cache, where this was done before."""
-    specification, parameters = oracle.specification, case.parameters
+    specification, parameters = oracle.specification, rounded_parameters(case.parameters, precision)
     state = rounded(specification.disordered_state(parameters), precision)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
     some = kinds if steps > SHORT else kinds[:3]  # a specification so slow that few steps are asked for

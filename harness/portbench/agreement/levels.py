@@ -257,7 +257,7 @@ def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Ver
 
 def compare(x: Exchange, question: Question, answer: Answer, fields: Fields) -> Deviation:
     """The worst element of the fields for which the answer has a tolerance."""
-    if answer.step and x.precision != "float32":  # whose bounds are rounded too
+    if answer.step:
         try:
             x.specification.check_state(question.parameters, {name: fields[name] for name in x.specification.state})
         except Refusal as refusal:

@@ -90,36 +90,36 @@ def make(
     """Run the specification and its twins; from the cache, where this was done before."""
     specification = oracle.specification
     marks = checkpoints(steps)
-    disordered = rounded(specification.disordered_state(case.parameters), precision)
-    kinds = [SPEC, *twins.twins(specification, case.parameters, precision)]
-    runs = oracle(evaluate, [(case.parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
-    free_run = _after_steps(specification, precision, "the free run", case.parameters, disordered, marks, runs)
+    parameters = rounded_parameters(case.parameters, precision)
+    disordered = rounded(specification.disordered_state(parameters), precision)
+    kinds = [SPEC, *twins.twins(specification, parameters, precision)]
+    runs = oracle(evaluate, [(parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
+    free_run = _after_steps(specification, precision, "the free run", parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
     for mark, fields in zip(marks, runs[0]):
-        states[f"the state after {mark} steps"] = rounded(fields, precision)
-    asked = {name: (case.parameters, state) for name, state in states.items()}
+        then = {name: fields[name] for name in specification.state}
+        states[f"the state after {mark} steps"] = rounded(then, precision)
+    asked = {name: (parameters, state) for name, state in states.items()}
     probed = {
-        f"the probe '{name}'": (parameters, rounded(state, precision))
-        for name, (parameters, state) in specification.probes(np.dtype(precision.dtype).type).items()
+        f"the probe '{name}'": (rounded_parameters(given, precision), rounded(state, precision))
+        for name, (given, state) in specification.probes(np.dtype(precision.dtype).type).items()
     }
     kernel, few_steps = [], []
     points = list((asked | probed).items())
-    for done, (name, (parameters, state)) in enumerate(points):
+    for done, (name, (given, state)) in enumerate(points):
         at, share = 0.6 + 0.4 * done / len(points), 0.2 / len(points)
-        kinds = [SPEC, *twins.twins(specification, parameters, precision)]
+        kinds = [SPEC, *twins.twins(specification, given, precision)]
         exact = [TRUTH] if twins.truth_is_affordable(state) else []
-        derived = oracle(
-            evaluate, [(parameters, state, [0], t) for t in [CONDITION, *exact, *kinds]], progress, at, share
-        )
+        derived = oracle(evaluate, [(given, state, [0], t) for t in [CONDITION, *exact, *kinds]], progress, at, share)
         if name in probed or not _on_the_edge(specification, precision, derived):
-            kernel.append(_derived(specification, precision, name, parameters, state, derived))
+            kernel.append(_derived(specification, precision, name, given, state, derived))
         if name != "the disordered state":  # the free run begins with that one
             few = [1] if name in probed or steps < SEVERAL**2 else [1, SEVERAL]
-            stepped = oracle(evaluate, [(parameters, state, few, t) for t in kinds], progress, at + share, share)
-            few_steps.append(_after_steps(specification, precision, name, parameters, state, few, stepped))
+            stepped = oracle(evaluate, [(given, state, few, t) for t in kinds], progress, at + share, share)
+            few_steps.append(_after_steps(specification, precision, name, given, state, few, stepped))
     progress(1.0)
-    names = [twin.name for twin in twins.twins(specification, case.parameters, precision)]
+    names = [twin.name for twin in twins.twins(specification, parameters, precision)]
     return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), names)
 
 
@@ -134,6 +134,17 @@ def rounded(state: Fields, precision: Precision) -> Fields:
     return {name: a.astype(precision.dtype).astype(float) for name, a in state.items()}
 
 
+def rounded_parameters(parameters: Parameters, precision: Precision) -> Parameters:
+    """The same for parameters: or else the rounding of a box side would hide what a port does."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(one(v) for v in value)
+        return float(np.dtype(precision.dtype).type(value)) if isinstance(value, float) else value
+
+    return {name: one(value) for name, value in parameters.items()}
+
+
 def _after_steps(
     specification: Specification,
     precision: Precision,
@@ -144,19 +155,21 @@ def _after_steps(
     runs: list[list[Fields]],
 ) -> Question:
     answers = []
-    envelope = dict.fromkeys(specification.state, 0.0)
+    # What derives from a state a step later must fit that state; but not where few digits make pairs jump.
+    compared = [*specification.state, *(specification.derived if precision.dtype == "float64" else {})]
+    envelope = dict.fromkeys(compared, 0.0)
     # With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later.
     jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
     for k, step in enumerate(marks):
         right = runs[0][k]
         tolerance = {}
-        for field in specification.state:
+        for field in compared:
             for twin in runs[1:]:
                 off = specification.difference(parameters, field, twin[k][field], right[field])
                 envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
             floor = FLOOR * precision.eps * float(np.max(np.abs(right[field]), initial=0.0))
             tolerance[field] = np.array(MARGIN * envelope[field] + floor + jumps.get(field, 0.0))
-        if any(envelope[f] > HORIZON * (specification.state[f].scale or 1.0) for f in envelope):
+        if any(envelope[name] > HORIZON * (field.scale or 1.0) for name, field in specification.state.items()):
             break
         answers.append(Answer(step, right, tolerance, dict(envelope)))
     return Question(name, parameters, state, answers)
@@ -202,9 +215,7 @@ def _discontinuity(precision: Precision) -> float:
 
 def _growth(free_run: Question) -> float:
     """Of the envelope, by a straight line through its logarithm."""
-    points = [
-        (a.step, max(a.envelope.values())) for a in free_run.answers if a.envelope and max(a.envelope.values()) > 0
-    ]
+    points = [(a.step, max(a.envelope.values())) for a in free_run.answers if max(a.envelope.values()) > 0]
     if len(points) < 2:
         return 1.0
     step, envelope = np.array(points).T
@@ -259,7 +270,7 @@ def release() -> None:
 def evaluate(
     path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin
 ) -> list[Fields]:
-    """The state after each of `marks` steps; the derived fields where a mark is 0."""
+    """The derived fields of the state after each of `marks` steps, and that state itself where a step was made."""
     specification = specification_at(path)
     now, back = twins.start(specification, parameters, state, twin)
     add = twins.ADDS[twin.add](twin.seed)
@@ -267,7 +278,8 @@ def evaluate(
     for mark in marks:
         now = specification.advance(parameters, now, mark - step, add) if mark else now
         step = mark
-        seen.append(back(now if mark else specification.observe(parameters, now, add)))
+        derived = specification.observe(parameters, now, add)
+        seen.append(back({**now, **derived} if mark else derived))
     return seen
 
 

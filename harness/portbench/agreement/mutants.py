@@ -1,0 +1,138 @@
+"""A7: the ladder's test of itself. Wrong ports die, by the level that they name or an earlier one; right ones live.
+
+Two catalogues. A project's own (`[mutants]` in its manifest) are wrong ports in Python. The generic faults
+of faults.py are put into the stream of any port, in any language: they show that the checks of *this* port,
+on *these* cases, would have seen them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from portbench import hosts
+from portbench.agreement import certificate, faults
+from portbench.agreement.certificate import LADDER, Certificate
+from portbench.agreement.invariants import Invariants
+from portbench.agreement.reference import Reference
+from portbench.contract import Case, Specification
+from portbench.errors import Refusal, known
+from portbench.hosts import Ready
+from portbench.manifest import Manifest, Port
+
+Asked = list[tuple[Case, Reference, Invariants]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mutant."""
+
+    name: str
+    what: str
+    level: str  # that must kill it at the latest; empty for a right port
+    killed: bool
+    killed_by: str
+    case: str  # on which it died
+    finding: str
+    guesses: list[str]  # what the microscope suggested
+
+    @property
+    def as_it_should(self) -> bool:
+        """Right ports live; wrong ones die, and in time."""
+        if not self.level:
+            return not self.killed
+        return self.killed and LADDER.index(self.killed_by) <= LADDER.index(self.level)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "as_it_should": self.as_it_should}
+
+
+def catalogue(manifest: Manifest) -> dict[str, Any]:
+    """The project's own mutants, by name: each has `level` and `what`."""
+    if not manifest.mutants.module:
+        raise Refusal(f"{manifest.path} names no catalogue of mutants: add [mutants] with `module`, or give --port")
+    for folder in manifest.python_path():
+        _on_path(str(folder))
+    try:
+        return dict(importlib.import_module(manifest.mutants.module).MUTANTS)
+    except (ImportError, AttributeError) as error:
+        raise Refusal(f"The catalogue of mutants '{manifest.mutants.module}' cannot be imported: {error}") from None
+
+
+def _on_path(folder: str) -> None:
+    import sys
+
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def run_catalogue(
+    manifest: Manifest, specification: Specification, asked: Asked, names: list[str], done: Callable[[], None]
+) -> list[Outcome]:
+    """Every mutant of the project, or those named."""
+    mutants = catalogue(manifest)
+    chosen = known("mutant", names or list(mutants), mutants)
+
+    def one(name: str) -> Outcome:
+        ready = hosts.prepare(manifest, _port(manifest, name))
+        made = _die(ready, specification, asked, mutants[name].level, None)
+        done()
+        return _outcome(name, mutants[name].what, mutants[name].level, made)
+
+    return _in_parallel(one, chosen)
+
+
+def run_faults(
+    ready: Ready, specification: Specification, asked: Asked, names: list[str], done: Callable[[], None]
+) -> list[Outcome]:
+    """A port as it is, which must live, and then with every generic fault, or those named."""
+    chosen = ["none", *known("fault", names or list(faults.FAULTS), faults.FAULTS)]
+
+    def one(name: str) -> Outcome:
+        fault = faults.FAULTS.get(name)
+        made = _die(ready, specification, asked, fault.level if fault else "", fault)
+        done()
+        return _outcome(name, fault.what if fault else "the port as it is", fault.level if fault else "", made)
+
+    return _in_parallel(one, chosen)
+
+
+def _in_parallel(one: Callable[[str], Outcome], names: list[str]) -> list[Outcome]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the work is done in the ports' processes
+        return list(pool.map(one, names))
+
+
+def _port(manifest: Manifest, name: str) -> Port:
+    """A mutant as a port of the manifest."""
+    given = manifest.mutants
+    return Port(name=name, host="python", module=f"{given.module}:{name}", sources=given.sources, threads=False)
+
+
+def _die(
+    ready: Ready, specification: Specification, asked: Asked, level: str, fault: faults.Fault | None
+) -> list[Certificate]:
+    """One certificate per case, until one does not hold."""
+    made: list[Certificate] = []
+    for case, reference, invariants in asked:
+        made.append(certificate.check(ready, specification, reference, invariants, case, 1, {}, fault))
+        if not made[-1].holds:
+            break
+    return made
+
+
+def _outcome(name: str, what: str, level: str, made: list[Certificate]) -> Outcome:
+    last = made[-1]
+    return Outcome(
+        name=name,
+        what=what,
+        level=level,
+        killed=not last.holds,
+        killed_by="" if last.holds else last.verdicts[-1].level,
+        case="" if last.holds else last.case,
+        finding=last.finding,
+        guesses=[f"{g.cause}: {g.evidence}" for g in last.sight.guesses] if last.sight else [],
+    )
