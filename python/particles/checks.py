@@ -11,9 +11,11 @@ def check(parameters, state):
     for name in ("boxes", "particles"):
         if not isinstance(parameters[name], (int, np.integer)) or parameters[name] < 1:
             raise ValueError(f"{name} = {parameters[name]} must be a whole number of at least 1")
+    number = np.asarray(state.get("position", 0.0)).dtype  # float64 or float32, in which the port computes
+    largest = np.finfo(number).max
     for name, shape in (("box", (3,)), ("cutoff", ()), ("dt", ())):
         value = np.asarray(parameters[name])
-        if value.shape != shape or value.dtype.kind not in "fiu" or not np.all((value > 0) & np.isfinite(value)):
+        if value.shape != shape or value.dtype.kind not in "fiu" or not np.all((value > 0) & (value <= largest)):
             much = "three finite numbers" if shape else "a finite number"
             raise ValueError(f"{name} = {parameters[name]} must be {much} above 0")
     box, periodic = np.array(parameters["box"], dtype=float), parameters["boundary"] == "periodic"
@@ -31,6 +33,7 @@ def check(parameters, state):
             raise ValueError(f"{name} has shape {np.shape(state[name])} and should have {shape}")
         if not np.all(np.isfinite(state[name])):
             raise ValueError(f"{name} holds a number that is not finite")
+    box = box.astype(number)  # as the particles were rounded, also one on its wall
     if np.any(state["position"] < 0) or np.any(state["position"] > box):
         raise ValueError("a particle lies outside the box: positions must be within 0 and the box sides")
     for position in state["position"]:

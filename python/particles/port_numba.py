@@ -13,6 +13,11 @@ unless an array turns out to be too small for the images or the neighbours, and 
 The parallel loops take arrays and not the System that holds them: inside such a loop Numba loses what
 is written to an array in a named tuple, without a word.
 
+The arrays of the state say in which precision: everything is computed in their type, float64 or float32,
+and Numba compiles each function for either. A bare 2 or 0.5 would take float32 to float64, hence
+`number(2)`. Only the sums over particles that are observed are in float64 for both. Pairs that rounding
+leaves out of the list lie within rounding of the reach, and stay so near to the cutoff at the worst.
+
 Neighbour lists with a skin: L. Verlet, Phys. Rev. 159, 98 (1967). Cells: M. P. Allen, D. J.
 Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
 """
@@ -53,18 +58,21 @@ def run(systems, steps):
 def state(systems):
     """Every field of the specification, boxes first."""
     fields = [observe(system) for system in systems]
-    return {name: np.array([f[name] for f in fields]) for name in fields[0]}
+    return {name: np.array([f[name] for f in fields], dtype=systems[0].x.dtype) for name in fields[0]}
 
 
 class System(NamedTuple):
-    """One box: n particles, followed in x by their images."""
+    """One box: n particles, followed in x by their images.
+
+    Numbers that are not whole are in arrays: a bare float32 would come back from compiled code as a float64.
+    """
 
     n: int
     box: np.ndarray  # (3,)
     periodic: bool
-    cutoff: float
-    skin: float
-    dt: float
+    cutoff: np.ndarray  # (1,)
+    skin: np.ndarray  # (1,)
+    dt: np.ndarray  # (1,)
     x: np.ndarray  # (3, room): positions, of images too
     v: np.ndarray  # (3, n)
     force: np.ndarray  # (3, n)
@@ -84,36 +92,36 @@ class System(NamedTuple):
 
 def make(parameters, position, velocity):
     """A System with its forces still to be found."""
-    n = len(position)
-    box, cutoff = np.array(parameters["box"], dtype=float), float(parameters["cutoff"])
-    skin = min(SKIN, cutoff)
+    n, number = len(position), position.dtype.type
+    box, cutoff = np.array(parameters["box"], dtype=number), number(parameters["cutoff"])
+    skin = min(number(SKIN), cutoff)
     half_reach = 0.5 * (cutoff + skin)
     # No more than a few cells per particle, however thin the gas; none smaller than half the reach.
     inner = np.clip((box / half_reach).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
     cells = inner + 4
     periodic = parameters["boundary"] == "periodic"
     room = n + (int(n * (np.prod(1 + 2.2 * (cutoff + skin) / box) - 1)) + 64 if periodic else 0)
-    x = np.zeros((3, room))
+    x = np.zeros((3, room), number)
     x[:, :n] = position.T
     return System(
         n=n,
         box=box,
         periodic=periodic,
-        cutoff=cutoff,
-        skin=skin,
-        dt=float(parameters["dt"]),
+        cutoff=np.array([cutoff]),
+        skin=np.array([skin]),
+        dt=np.array([parameters["dt"]], dtype=number),
         x=x,
         v=np.array(velocity.T, order="C"),
-        force=np.zeros((3, n)),
-        listed=np.zeros((3, n)),
+        force=np.zeros((3, n), number),
+        listed=np.zeros((3, n), number),
         source=np.zeros(room, np.uint32),
-        shift=np.zeros((3, room)),
+        shift=np.zeros((3, room), number),
         cells=cells,
-        side=np.maximum(box / inner, half_reach),
+        side=np.maximum(box / inner.astype(number), half_reach),
         cell=np.zeros(room, np.int64),
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
         inside=np.zeros(room, np.uint32),
-        sorted=np.zeros((3, room)),
+        sorted=np.zeros((3, room), number),
         neighbours=np.zeros((n, int(6 * n / np.prod(box) * (cutoff + skin) ** 3) + 16), np.uint32),
         count=np.zeros(n, np.int64),
         total=np.zeros(1, np.int64),
@@ -124,12 +132,12 @@ def make(parameters, position, velocity):
 def grow(s):
     """The same particles with half as much room again for images and neighbours."""
     room, width = s.x.shape[1] * 3 // 2 + 64, s.neighbours.shape[1] * 3 // 2 + 16
-    x = np.zeros((3, room))
+    x = np.zeros((3, room), s.x.dtype)
     x[:, : s.n] = s.x[:, : s.n]
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
-        x, s.v, s.force, s.listed, np.zeros(room, np.uint32), np.zeros((3, room)),
-        s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room)),
+        x, s.v, s.force, s.listed, np.zeros(room, np.uint32), np.zeros_like(x),
+        s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros_like(x),
         np.zeros((s.n, width), np.uint32), s.count, s.total,
     )  # fmt: skip
 
@@ -146,20 +154,20 @@ def wrap(s):
 @compiled
 def make_images(s):
     """Append the images within reach of the box, and count them; whether there was room."""
-    reach = s.cutoff + s.skin
+    reach = s.cutoff[0] + s.skin[0]
     total = s.n
     for k in range(3):  # images of images too: along edges and at corners
         for i in range(total):  # not those that this direction adds
             x = s.x[k, i]
-            for sign in (-1, 1):
-                if (sign == 1 and x < reach) or (sign == -1 and x >= s.box[k] - reach):
+            for shift in (-s.box[k], s.box[k]):
+                if (shift > 0 and x < reach) or (shift < 0 and x >= s.box[k] - reach):
                     if total == s.x.shape[1]:
                         return False
                     for m in range(3):
                         s.shift[m, total] = s.shift[m, i] if i >= s.n else 0.0
                         s.x[m, total] = s.x[m, i]
-                    s.shift[k, total] += sign * s.box[k]
-                    s.x[k, total] += sign * s.box[k]
+                    s.shift[k, total] += shift
+                    s.x[k, total] += shift
                     s.source[total] = s.source[i] if i >= s.n else i
                     total += 1
     s.total[0] = total
@@ -226,11 +234,12 @@ def list_neighbours(n, reach, x, cells, cell, first, inside, sorted, neighbours,
 @over_particles
 def moved_too_far(n, skin, x, listed):
     """Whether two particles can have come within the cutoff that are not in the list."""
-    most = 0.0
+    number = type(skin)
+    most = number(0)
     for i in prange(n):
         dx, dy, dz = x[0, i] - listed[0, i], x[1, i] - listed[1, i], x[2, i] - listed[2, i]
         most = max(most, dx * dx + dy * dy + dz * dz)
-    return not most <= (0.5 * skin) ** 2
+    return not most <= (number(0.5) * skin) ** 2
 
 
 @over_particles
@@ -244,18 +253,18 @@ def move_images(n, total, x, source, shift):
 @over_pairs
 def forces(n, cutoff, x, neighbours, count, force):
     """Force on each particle from its neighbours within the cutoff."""
-    cutoff2 = cutoff * cutoff
+    cutoff2, nothing = cutoff * cutoff, type(cutoff)(0)
     xs, ys, zs = x[0], x[1], x[2]
     for i in prange(n):
         xi, yi, zi = xs[i], ys[i], zs[i]
-        fx = fy = fz = 0.0
+        fx = fy = fz = nothing
         mine = neighbours[i, : count[i]]
         for k in range(mine.size):
             j = np.uint64(mine[k])  # twice as fast as `for j in mine`
             dx, dy, dz = xi - xs[j], yi - ys[j], zi - zs[j]
             r2 = dx * dx + dy * dy + dz * dz
             f_over_r = pair_force(r2)
-            f_over_r = f_over_r if r2 < cutoff2 else 0.0
+            f_over_r = f_over_r if r2 < cutoff2 else nothing
             fx += f_over_r * dx
             fy += f_over_r * dy
             fz += f_over_r * dz
@@ -264,8 +273,8 @@ def forces(n, cutoff, x, neighbours, count, force):
 
 @compiled
 def potential_and_virial(s):
-    """Sums over the pairs: of their energy, and of r . f."""
-    cutoff2 = s.cutoff * s.cutoff
+    """Sums over the pairs, in float64: of their energy, and of r . f."""
+    cutoff2 = s.cutoff[0] * s.cutoff[0]
     shift = pair_potential(cutoff2)
     potential = virial = 0.0
     for i in range(s.n):
@@ -284,30 +293,32 @@ def potential_and_virial(s):
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def pair_potential(r2):
     """Lennard-Jones energy at the squared distance r2, not shifted."""
-    s6 = 1 / (r2 * r2 * r2)
-    return 4 * (s6 * s6 - s6)
+    number = type(r2)
+    s6 = number(1) / (r2 * r2 * r2)
+    return number(4) * (s6 * s6 - s6)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def pair_force(r2):
     """f(r)/r at the squared distance r2."""
-    s2 = 1 / r2
+    number = type(r2)
+    s2 = number(1) / r2
     s6 = s2 * s2 * s2
-    return 24 * (2 * s6 * s6 - s6) * s2
+    return number(24) * (number(2) * s6 * s6 - s6) * s2
 
 
 @over_particles
 def drift(n, box, periodic, dt, x, v):
     """Move by v dt; between walls, bounce until inside. Whether no particle was too fast."""
-    escaped = 0
+    escaped, far = 0, type(dt)(100)
     for i in prange(n):
         for k in range(3):
             to, speed = x[k, i] + dt * v[k, i], v[k, i]
-            if not abs(to) < 100 * box[k]:
+            if not abs(to) < far * box[k]:
                 escaped += 1
             elif not periodic:
                 while to < 0 or to > box[k]:
-                    to = -to if to < 0 else 2 * box[k] - to
+                    to = -to if to < 0 else box[k] + box[k] - to
                     speed = -speed
                 v[k, i] = speed
             x[k, i] = to
@@ -317,7 +328,7 @@ def drift(n, box, periodic, dt, x, v):
 @over_particles
 def kick(v, force, dt):
     """Half a time step of acceleration."""
-    half = 0.5 * dt
+    half = type(dt)(0.5) * dt
     for i in prange(v.shape[1]):
         for k in range(3):
             v[k, i] += half * force[k, i]
@@ -332,7 +343,7 @@ def rebuild(s):
     while True:
         if not s.periodic or make_images(s):
             sort_into_cells(s)
-            reach = s.cutoff + s.skin
+            reach = s.cutoff[0] + s.skin[0]
             if list_neighbours(
                 s.n, reach, s.x, s.cells, s.cell, s.first, s.inside, s.sorted, s.neighbours, s.count
             ):  # fmt: skip
@@ -347,27 +358,27 @@ def advance(s, steps):
     """Velocity Verlet. Returns the System, which may have grown."""
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff, s.x, s.neighbours, s.count, s.force)
+        forces(s.n, s.cutoff[0], s.x, s.neighbours, s.count, s.force)
     for _ in range(steps):
-        kick(s.v, s.force, s.dt)
-        if not drift(s.n, s.box, s.periodic, s.dt, s.x, s.v):
+        kick(s.v, s.force, s.dt[0])
+        if not drift(s.n, s.box, s.periodic, s.dt[0], s.x, s.v):
             raise ValueError("a particle crossed the box many times in one step: the time step is too long")
-        if moved_too_far(s.n, s.skin, s.x, s.listed):
+        if moved_too_far(s.n, s.skin[0], s.x, s.listed):
             s = rebuild(s)
         else:
             move_images(s.n, s.total[0], s.x, s.source, s.shift)
-        forces(s.n, s.cutoff, s.x, s.neighbours, s.count, s.force)
-        kick(s.v, s.force, s.dt)
+        forces(s.n, s.cutoff[0], s.x, s.neighbours, s.count, s.force)
+        kick(s.v, s.force, s.dt[0])
     return s
 
 
 def observe(system):
-    """The fields of one box, as the specification shapes them."""
+    """The fields of one box, as the specification shapes them; sums in float64, which state() rounds."""
     n, v = system.n, system.v
     x = system.x[:, :n].copy()
     if system.periodic:
         wrap(system._replace(x=x))
-    kinetic = 0.5 * np.sum(v * v)
+    kinetic = 0.5 * np.sum(v * v, dtype=float)
     potential, virial = potential_and_virial(system)
     free = max(n - 1, 1) if system.periodic else n
     return {
@@ -377,7 +388,7 @@ def observe(system):
         "kinetic_energy": kinetic,
         "potential_energy": potential,
         "virial": virial,
-        "pressure": (2 * kinetic + virial) / (3 * np.prod(system.box)),
+        "pressure": (2 * kinetic + virial) / (3 * np.prod(system.box, dtype=float)),
         "temperature": 2 * kinetic / (3 * free),
-        "momentum": np.sum(v, axis=1),
+        "momentum": np.sum(v, axis=1, dtype=float),
     }

@@ -36,17 +36,18 @@ def run(systems, steps):
 def state(systems):
     """Every field of the specification, boxes first."""
     fields = [observe(system) for system in systems]
-    return {name: np.array([f[name] for f in fields]) for name in fields[0]}
+    return {name: np.array([f[name] for f in fields], dtype=systems[0].x.dtype) for name in fields[0]}
 
 
 class System:
     """One box. Vectors are (3, N), so that each component is contiguous."""
 
     def __init__(self, parameters, position, velocity):
-        self.box = np.array(parameters["box"], dtype=float)[:, None]
+        number = position.dtype.type  # float64 or float32: all is computed in the precision of the state
+        self.box = np.array(parameters["box"], dtype=number)[:, None]
         self.periodic = parameters["boundary"] == "periodic"
-        self.cutoff, self.dt = float(parameters["cutoff"]), float(parameters["dt"])
-        self.skin = min(SKIN, self.cutoff)
+        self.cutoff, self.dt = number(parameters["cutoff"]), number(parameters["dt"])
+        self.skin = min(number(SKIN), self.cutoff)
         self.x, self.v = np.array(position.T, order="C"), np.array(velocity.T, order="C")
         # No more cells than particles, however thin the gas.
         most = max(1, round(self.x.shape[1] ** (1 / 3)))
@@ -83,7 +84,7 @@ def near_cells(system):
 def sort_into_cells(system, x):
     """(particles in the order of their cells, first particle of each cell, particles in each cell)."""
     cells = system.cells[:, None]
-    place = np.minimum((x * (cells / system.box)).astype(int), cells - 1)
+    place = np.minimum((x * (cells / system.box).astype(x.dtype)).astype(int), cells - 1)
     cell = np.ravel_multi_index(place, system.cells)
     count = np.bincount(cell, minlength=system.cells.prod())
     return np.argsort(cell, kind="stable"), np.cumsum(count) - count, count
@@ -133,7 +134,7 @@ def forces(system):
         f_over_r = np.where(r2 < system.cutoff * system.cutoff, pair_force(r2), 0.0)
         pushes = f_over_r * d
     n = system.x.shape[1]
-    return np.stack([np.bincount(i, push, n) - np.bincount(j, push, n) for push in pushes], dtype=float)
+    return np.stack([np.bincount(i, push, n) - np.bincount(j, push, n) for push in pushes], dtype=d.dtype)
 
 
 def potential_and_virial(system):
