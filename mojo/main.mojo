@@ -2,13 +2,18 @@
 
 Build    mojo build -I mojo mojo/main.mojo -o particles
 Test     for each of mojo/test/test_*.mojo: mojo run -I mojo FILE
+
+Both compute in float64; in float32 if given `-D precision=float32`.
 """
 
 from std.ffi import external_call
 from std.os import getenv
 from std.sys.defines import MOJO_VERSION
 
-from particles import Simulation, Team
+from particles import PRECISION, Simulation, Team
+
+comptime CLASS = String(PRECISION, "-fast" if PRECISION == .float64 else "")
+"""What the port declares: products and sums of doubles may be fused."""
 
 
 def main() raises:
@@ -44,7 +49,9 @@ def answer(
             MOJO_VERSION.patch,
             " threads=",
             team.size,
-            " precision=float64-fast device=cpu",
+            " precision=",
+            CLASS,
+            " device=cpu",
         )
     elif command == "load":
         simulation = Simulation(argument, team)

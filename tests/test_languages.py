@@ -21,11 +21,12 @@ from portbench.hosts import julia
 from portbench.manifest import Manifest
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("file", sorted((ROOT / "mojo" / "test").glob("test_*.mojo")), ids=lambda f: f.stem)
-def test_mojo(file: Path, bundled: Manifest) -> None:
+def test_mojo(file: Path, precision: str, bundled: Manifest) -> None:
     need(bundled, "mojo")
     environment = {**os.environ, "PATH": hosts.search_path(), "MODULAR_TELEMETRY_ENABLED": "false"}
-    command = ["mojo", "run", "-I", "mojo", str(file)]
+    command = ["mojo", "run", "-D", f"precision={precision}", "-I", "mojo", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed *, 0 failed", done.stdout), done.stdout

@@ -14,5 +14,6 @@ box in parts, or on as many boxes at a time. What a particle's neighbours are, a
 in which order their forces are added, does not depend on the number of threads.
 """
 
+from .arrays import PRECISION
 from .simulation import Simulation
 from .threads import Team

@@ -1,12 +1,23 @@
-"""Rows of three coordinates, sums over them, and the files they travel in."""
+"""The type of all numbers, rows of three, sums over them, and their files."""
 
 from std.os.path import getsize, isfile
+from std.sys import size_of
+from std.sys.defines import get_defined_dtype
+from std.utils.numerics import nextafter
 
-comptime Vec = SIMD[DType.float64, 4]
+comptime PRECISION = get_defined_dtype["precision", DType.float64]()
+"""What the program computes in: `mojo build -D precision=float32` changes it."""
+comptime Real = Scalar[PRECISION]
+"""A number of this precision."""
+comptime EPSILON = nextafter(Real(1), Real(2)) - 1
+"""From 1 to the next number: what rounding may change, relatively."""
+comptime EXTENSION = String(".f", 8 * size_of[Real]())
+"""Of the files that hold such numbers."""
+comptime Vec = SIMD[PRECISION, 4]
 """A point, velocity or force as x, y, z and 0: four numbers fill a register."""
 
 
-def square(d: Vec) -> Float64:
+def square(d: Vec) -> Real:
     """The squared length of the vector d."""
     return d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
 
@@ -30,18 +41,22 @@ def read_text(path: String) raises -> String:
         return file.read()
 
 
-def read_rows(path: String, boxes: Int, rows: Int) raises -> List[List[Vec]]:
-    """The field in the file `path`: `rows` rows of three for each box."""
+def read_rows(
+    folder: String, name: String, boxes: Int, rows: Int
+) raises -> List[List[Vec]]:
+    """The field of that name in the folder: `rows` rows of three for each box."""
+    var path = path_of(folder, name)
     if not isfile(path):
         raise Error(t"there is no file {path}")
     var size = getsize(path)
+    comptime each = 3 * size_of[Real]()
     # Divided, not multiplied: boxes * rows could be too large for an Int.
-    if size % (24 * rows) != 0 or size // (24 * rows) != boxes:
+    if size % (each * rows) != 0 or size // (each * rows) != boxes:
         raise Error(
-            t"{path} has {size} bytes, not 24 for each of {rows} rows",
+            t"{path} has {size} bytes, not {each} for each of {rows} rows",
             t" in each of {boxes} boxes",
         )
-    var numbers = List[Float64](length=size // 8, fill=0.0)
+    var numbers = List[Real](length=size // size_of[Real](), fill=0)
     with open(path, "r") as file:
         if file.read(Span(numbers)) != size:
             raise Error(path, " could not be read to its end")
@@ -55,17 +70,23 @@ def read_rows(path: String, boxes: Int, rows: Int) raises -> List[List[Vec]]:
     return field^
 
 
-def write_rows(path: String, rows: List[Vec]) raises:
-    """Write the three coordinates of each of the `rows` to the file `path`."""
-    var numbers = List[Float64](capacity=3 * len(rows))
+def write_rows(folder: String, name: String, rows: List[Vec]) raises:
+    """Write the three coordinates of each of the `rows` as that field."""
+    var numbers = List[Real](capacity=3 * len(rows))
     for row in rows:
         for axis in range(3):
             numbers.append(row[axis])
-    write_numbers(path, numbers)
+    write_numbers(folder, name, numbers)
 
 
-def write_numbers(path: String, numbers: List[Float64]) raises:
-    """Write the bytes of the `numbers` to the file `path`."""
+def write_numbers(folder: String, name: String, numbers: List[Real]) raises:
+    """Write the bytes of the `numbers` as that field."""
     var bytes = numbers.unsafe_ptr().unsafe_bitcast[UInt8]()
-    with open(path, "w") as file:
-        file.write_bytes(Span(unsafe_ptr=bytes, length=8 * len(numbers)))
+    var size = size_of[Real]() * len(numbers)
+    with open(path_of(folder, name), "w") as file:
+        file.write_bytes(Span(unsafe_ptr=bytes, length=size))
+
+
+def path_of(folder: String, name: String) -> String:
+    """The file of the field of that name in the folder."""
+    return String(folder, "/", name, EXTENSION)

@@ -2,7 +2,7 @@
 
 from std.math import ceil, floor
 
-from .arrays import Vec
+from .arrays import Real, Vec
 
 comptime Cell = SIMD[DType.int, 4]
 """Which cell along each axis; the fourth number is not used."""
@@ -28,16 +28,16 @@ struct Cells(Copyable, Movable):
     var place: List[Vec]
     """Where they are, in the same order."""
 
-    def __init__(
-        out self, box: Vec, reach: Float64, margin: Float64, points: Int
-    ):
+    def __init__(out self, box: Vec, reach: Real, margin: Real, points: Int):
         """Cells for a box, and for points in a margin around it."""
         var sides = box + 2 * margin
         # Two cells to a reach; fewer if there were far more cells than points.
-        # The fraction keeps rounding from putting a neighbour in a third cell.
+        # The fraction keeps rounding from making that three. What rounding puts
+        # one cell too far is so far away that no neighbour is lost by it: see
+        # `moved_too_far`.
         var side = 0.500001 * reach
         var count = cells_along(sides, side)
-        while count.reduce_mul() > 1000 + 10 * Float64(points):
+        while count.reduce_mul() > 1000 + 10 * Real(points):
             side *= 1.25
             count = cells_along(sides, side)
         self.corner = Vec(-margin)
@@ -45,7 +45,7 @@ struct Cells(Copyable, Movable):
         self.count = count.cast[DType.int]()
         self.span = ceil(reach * self.per_length).cast[DType.int]()
         self.number = List[Int32]()
-        self.start = List[Int32](length=Int(count.reduce_mul()) + 1, fill=0)
+        self.start = List[Int32](length=self.count.reduce_mul() + 1, fill=0)
         self.member = List[Int32]()
         self.place = List[Vec]()
 
@@ -59,7 +59,7 @@ struct Cells(Copyable, Movable):
         return (x * self.count[1] + y) * self.count[2] + z
 
 
-def cells_along(sides: Vec, side: Float64) -> Vec:
+def cells_along(sides: Vec, side: Real) -> Vec:
     """How many cells at least so large there are along each of the sides."""
     var count = max(floor(sides / side), 1)
     count[3] = 1

@@ -1,6 +1,6 @@
 """The forces between the particles, and their energy and virial."""
 
-from .arrays import Vec, square, total
+from .arrays import Real, Vec, square, total
 from .system import System
 
 
@@ -20,14 +20,14 @@ def forces(mut system: System, number: Int):
         system.force[i] = force
 
 
-def potential_and_virial(system: System) -> Tuple[Float64, Float64]:
+def potential_and_virial(system: System) -> Tuple[Real, Real]:
     """Sums over the pairs of the particles: of their energy, and of r . f."""
     var cutoff2 = system.cutoff * system.cutoff
     var shift = pair_potential(cutoff2)
     var each = List[Vec](capacity=system.particles)
     for ref part in system.parts:
         for i in range(part.first, part.last):
-            var energy, virial = (0.0, 0.0)
+            var energy, virial = (Real(0), Real(0))
             for j in part.neighbours(i):
                 var r2 = square(separation(system, system.position[i], Int(j)))
                 if r2 < cutoff2:
@@ -45,13 +45,13 @@ def separation(system: System, x: Vec, j: Int) -> Vec:
     return x - system.position.unsafe_get(j) - system.shift.unsafe_get(j)
 
 
-def pair_potential(r2: Float64) -> Float64:
+def pair_potential(r2: Real) -> Real:
     """Lennard-Jones energy at the squared distance r2, not shifted."""
     var s6 = 1 / (r2 * r2 * r2)
     return 4 * (s6 * s6 - s6)
 
 
-def pair_force(r2: Float64) -> Float64:
+def pair_force(r2: Real) -> Real:
     """f(r)/r at the squared distance r2: times the vector between two particles, their force."""
     var s2 = 1 / r2
     var s6 = s2 * s2 * s2

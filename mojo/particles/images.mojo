@@ -2,7 +2,7 @@
 
 from std.math import floor
 
-from .arrays import Vec
+from .arrays import Real, Vec
 from .system import System
 
 
@@ -38,7 +38,7 @@ def make_images(mut system: System):
             for b in range(-Int(down[1]), Int(up[1]) + 1):
                 for c in range(-Int(down[2]), Int(up[2]) + 1):
                     if a != 0 or b != 0 or c != 0:
-                        var sides = Vec(Float64(a), Float64(b), Float64(c), 0)
+                        var sides = Vec(Real(a), Real(b), Real(c), 0)
                         system.source.append(Int32(i))
                         system.position.append(x)
                         system.shift.append(sides * system.box)

@@ -1,6 +1,6 @@
 """The list of neighbours, and how long it holds."""
 
-from .arrays import Vec, square
+from .arrays import EPSILON, Real, Vec, square
 from .cells import sort_into_cells
 from .images import make_images, wrap
 from .system import System
@@ -49,7 +49,7 @@ def list_neighbours(mut system: System, number: Int):
 def measure_moves(mut system: System, number: Int):
     """How far the farthest of a part of the particles is from where it was listed."""
     ref part = system.parts[number]
-    var moved2 = 0.0
+    var moved2 = Real(0)
     for i in range(part.first, part.last):
         var d = system.position[i] - system.listed_position[i]
         moved2 = max(moved2, square(d))
@@ -59,8 +59,10 @@ def measure_moves(mut system: System, number: Int):
 
 def moved_too_far(system: System) -> Bool:
     """Whether two particles that are not listed may have come within the cutoff."""
-    # Half the skin each; a little less, so that rounding cannot lose a pair.
-    var limit = 0.499999 * system.skin
+    # Half the skin each; a little less, so that rounding cannot lose a pair:
+    # neither that of distances, nor that of places in the grid of cells.
+    var places = system.box.reduce_max() + 2 * system.reach()
+    var limit = max(0.499999 * system.skin - 4 * EPSILON * places, 0)
     for ref part in system.parts:
         if part.moved2 > limit * limit:
             return True

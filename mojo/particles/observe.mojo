@@ -1,6 +1,6 @@
 """What is observed: every derived field of the specification."""
 
-from .arrays import Vec, total
+from .arrays import Real, Vec, total
 from .forces import potential_and_virial
 from .system import System
 
@@ -9,11 +9,11 @@ from .system import System
 struct Observation(Movable):
     """What one box shows, besides its forces."""
 
-    var kinetic_energy: Float64
-    var potential_energy: Float64
-    var virial: Float64
-    var pressure: Float64
-    var temperature: Float64
+    var kinetic_energy: Real
+    var potential_energy: Real
+    var virial: Real
+    var pressure: Real
+    var temperature: Real
     var momentum: Vec
 
 
@@ -32,7 +32,7 @@ def observe(system: System) -> Observation:
     )
 
 
-def kinetic_energy(system: System) -> Float64:
+def kinetic_energy(system: System) -> Real:
     """Half the sum of the squared velocities."""
     var squares = List[Vec](capacity=system.particles)
     for v in system.velocity:
@@ -40,10 +40,10 @@ def kinetic_energy(system: System) -> Float64:
     return 0.5 * total(squares).reduce_add()
 
 
-def temperature(system: System, kinetic: Float64) -> Float64:
+def temperature(system: System, kinetic: Real) -> Real:
     """Twice the kinetic energy per degree of freedom.
 
     These are 3 N - 3 where total momentum is conserved (periodic), else 3 N.
     """
     var free = system.particles - 1 if system.periodic else system.particles
-    return 2 * kinetic / Float64(3 * max(free, 1))
+    return 2 * kinetic / Real(3 * max(free, 1))

@@ -4,7 +4,7 @@ from std.ffi import external_call
 from std.math import isfinite
 from std.utils import Variant
 
-from .arrays import Vec
+from .arrays import PRECISION, Real, Vec
 
 comptime Value = Variant[Int, Float64, String]
 """A whole number, a floating-point number or a word."""
@@ -29,9 +29,9 @@ struct Parameters(Copyable, Movable):
     """Sides of the box; the fourth is 1, so that one may divide by it."""
     var periodic: Bool
     """Whether the boundary is periodic; otherwise there are walls."""
-    var cutoff: Float64
+    var cutoff: Real
     """Distance beyond which particles do not interact."""
-    var dt: Float64
+    var dt: Real
     """Time step."""
     var lines: List[Parameter]
     """Everything that the file said, in its order."""
@@ -65,10 +65,13 @@ struct Parameters(Copyable, Movable):
             )
         if self.boxes < 1:
             raise Error(t"boxes = {self.boxes} must be at least 1")
-        if not (
-            self.box.gt(0).reduce_and() and self.cutoff > 0 and self.dt > 0
-        ):
-            raise Error("the sides of the box, cutoff and dt must be above 0")
+        # A number of the text may be too large or too small for a Real.
+        for x in [self.box[0], self.box[1], self.box[2], self.cutoff, self.dt]:
+            if not (x > 0 and isfinite(x)):
+                raise Error(
+                    t"the sides of the box, cutoff and dt must be above 0 and",
+                    t" finite, in {PRECISION}",
+                )
         var half = min(self.box[0], self.box[1], self.box[2]) / 2
         if self.periodic and not self.cutoff <= half:
             raise Error(
@@ -175,10 +178,10 @@ def whole(lines: List[Parameter], name: String) raises -> Int:
     return value[Int]
 
 
-def number(name: String, value: Value) raises -> Float64:
+def number(name: String, value: Value) raises -> Real:
     """The `value` of the parameter `name`, a number."""
     if value.isa[Int]():
-        return Float64(value[Int])
+        return Real(value[Int])
     if not value.isa[Float64]():
         raise Error(t"{name} = {show(value)} must be a number")
-    return value[Float64]
+    return Real(value[Float64])

@@ -3,7 +3,7 @@
 from std.os.path import isdir
 from std.time import perf_counter_ns
 
-from .arrays import Vec, read_rows, read_text, write_numbers, write_rows
+from .arrays import Real, Vec, read_rows, read_text, write_numbers, write_rows
 from .forces import forces
 from .motion import advance
 from .neighbours import rebuild
@@ -34,8 +34,8 @@ struct Simulation(Movable):
         self.parameters = Parameters(read_text(folder + "/parameters.txt"))
         var boxes = self.parameters.boxes
         var particles = self.parameters.particles
-        var position = read_rows(folder + "/position.f64", boxes, particles)
-        var velocity = read_rows(folder + "/velocity.f64", boxes, particles)
+        var position = read_rows(folder, "position", boxes, particles)
+        var velocity = read_rows(folder, "velocity", boxes, particles)
         self.threads = team.size
         self.many = boxes >= team.size
         self.systems = List[System](capacity=boxes)
@@ -80,11 +80,11 @@ struct Simulation(Movable):
         var position = List[Vec]()
         var velocity = List[Vec]()
         var force = List[Vec]()
-        var kinetic_energy = List[Float64]()
-        var potential_energy = List[Float64]()
-        var virial = List[Float64]()
-        var pressure = List[Float64]()
-        var temperature = List[Float64]()
+        var kinetic_energy = List[Real]()
+        var potential_energy = List[Real]()
+        var virial = List[Real]()
+        var pressure = List[Real]()
+        var temperature = List[Real]()
         var momentum = List[Vec]()
         var alone = Team()
         for ref system in self.systems:
@@ -105,15 +105,15 @@ struct Simulation(Movable):
             momentum.append(seen.momentum)
         with open(folder + "/parameters.txt", "w") as file:
             file.write(self.parameters.text())
-        write_rows(folder + "/position.f64", position)
-        write_rows(folder + "/velocity.f64", velocity)
-        write_rows(folder + "/force.f64", force)
-        write_numbers(folder + "/kinetic_energy.f64", kinetic_energy)
-        write_numbers(folder + "/potential_energy.f64", potential_energy)
-        write_numbers(folder + "/virial.f64", virial)
-        write_numbers(folder + "/pressure.f64", pressure)
-        write_numbers(folder + "/temperature.f64", temperature)
-        write_rows(folder + "/momentum.f64", momentum)
+        write_rows(folder, "position", position)
+        write_rows(folder, "velocity", velocity)
+        write_rows(folder, "force", force)
+        write_numbers(folder, "kinetic_energy", kinetic_energy)
+        write_numbers(folder, "potential_energy", potential_energy)
+        write_numbers(folder, "virial", virial)
+        write_numbers(folder, "pressure", pressure)
+        write_numbers(folder, "temperature", temperature)
+        write_rows(folder, "momentum", momentum)
 
     def list_all_neighbours(mut self, mut team: Team):
         """List the neighbours anew in all boxes."""

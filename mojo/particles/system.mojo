@@ -2,11 +2,11 @@
 
 from std.math import isfinite
 
-from .arrays import Vec
+from .arrays import Real, Vec
 from .cells import Cells
 from .parameters import Parameters
 
-comptime SKIN = 0.3
+comptime SKIN: Real = 0.3
 """How far beyond the cutoff neighbours are listed; any value is right."""
 
 
@@ -17,11 +17,11 @@ struct System(Copyable, Movable):
     """Sides of the box; the fourth is 1, so that one may divide by it."""
     var periodic: Bool
     """Whether the boundary is periodic; otherwise there are walls."""
-    var cutoff: Float64
+    var cutoff: Real
     """Distance beyond which particles do not interact."""
-    var skin: Float64
+    var skin: Real
     """How much farther away neighbours are listed."""
-    var dt: Float64
+    var dt: Real
     """Time step."""
 
     var particles: Int
@@ -71,7 +71,7 @@ struct System(Copyable, Movable):
         self.source = List[Int32]()
         self.shift = List[Vec](length=self.particles, fill=Vec(0))
         var reach = self.cutoff + self.skin
-        var margin = reach if self.periodic else 0.0
+        var margin = reach if self.periodic else Real(0)
         self.cells = Cells(self.box, reach, margin, self.particles)
         self.listed_position = position.copy()
         self.first_position = position.copy()
@@ -83,7 +83,7 @@ struct System(Copyable, Movable):
             var last = self.particles * (number + 1) // parts
             self.parts.append(Part(first, last))
 
-    def reach(self) -> Float64:
+    def reach(self) -> Real:
         """The distance up to which neighbours are listed."""
         return self.cutoff + self.skin
 
@@ -113,7 +113,7 @@ struct Part(Copyable, Movable):
     """Where the neighbours of each begin, and where those of the last end."""
     var neighbour: List[Int32]
     """The neighbours, particles and images, of one after another."""
-    var moved2: Float64
+    var moved2: Real
     """Square of the farthest way that one went since neighbours were listed."""
     var astray: Bool
     """Whether one went a hundred boxes far, or nowhere that is a number."""
@@ -123,7 +123,7 @@ struct Part(Copyable, Movable):
         self.last = last
         self.start = List[Int](length=last - first + 1, fill=0)
         self.neighbour = List[Int32]()
-        self.moved2 = 0.0
+        self.moved2 = 0
         self.astray = False
 
     def neighbours(self, i: Int) -> Span[Int32, origin_of(self.neighbour)]:

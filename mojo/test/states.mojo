@@ -5,11 +5,14 @@ from std.os.path import isdir
 from std.random import random_float64, seed
 from std.tempfile import mkdtemp
 
-from particles.arrays import Vec
+from particles.arrays import EPSILON, Real, Vec
 from particles.neighbours import rebuild
 from particles.parameters import Parameters
 from particles.system import System
 from particles.threads import Team
+
+comptime ROUNDING = Float64(EPSILON)
+"""What rounding may change, in the type in which tolerances are given."""
 
 
 def parameters(
@@ -51,32 +54,37 @@ def scattered(particles: Int, box: Vec) -> List[Vec]:
     seed(particles)
     var points = List[Vec](capacity=particles)
     for _ in range(particles):
-        var x = random_float64(0, box[0])
-        var y = random_float64(0, box[1])
-        var z = random_float64(0, box[2])
+        var x = random(0, box[0])
+        var y = random(0, box[1])
+        var z = random(0, box[2])
         points.append(Vec(x, y, z, 0))
     return points^
 
 
-def jittered(cells: Int, spacing: Float64) -> List[Vec]:
+def jittered(cells: Int, spacing: Real) -> List[Vec]:
     """A cubic lattice of cells^3 points, each moved a little at random."""
     seed(cells)
     var points = List[Vec](capacity=cells * cells * cells)
     for i in range(cells * cells * cells):
         var lattice = Vec(
-            Float64(i // (cells * cells)),
-            Float64(i // cells % cells),
-            Float64(i % cells),
+            Real(i // (cells * cells)),
+            Real(i // cells % cells),
+            Real(i % cells),
             0,
         )
         var jitter = Vec(
-            random_float64(0.3, 0.7),
-            random_float64(0.3, 0.7),
-            random_float64(0.3, 0.7),
+            random(0.3, 0.7),
+            random(0.3, 0.7),
+            random(0.3, 0.7),
             0,
         )
         points.append(spacing * (lattice + jitter))
     return points^
+
+
+def random(low: Real, high: Real) -> Real:
+    """A random number between these."""
+    return Real(random_float64(Float64(low), Float64(high)))
 
 
 def same(a: List[Vec], b: List[Vec], count: Int) -> Bool:

@@ -4,6 +4,7 @@ from std.random import random_ui64, seed
 from std.memory import bitcast
 from std.testing import TestSuite, assert_equal, assert_raises, assert_true
 
+from particles.arrays import PRECISION
 from particles.parameters import Parameters, show, value_of
 
 comptime GOOD = """boxes = 1
@@ -64,6 +65,19 @@ def test_senseless_parameters_are_refused() raises:
         assert_true(text != GOOD)
         with assert_raises():
             _ = Parameters(text)
+
+
+def test_numbers_beyond_the_precision_are_refused() raises:
+    for change in [
+        ("box = 8.0 8.5 9", "box = 8.0 8.5 1e+60"),
+        ("dt = 0.005", "dt = 1e-60"),
+    ]:
+        var text = String(GOOD).replace(change[0], change[1])
+        comptime if PRECISION == .float64:
+            assert_equal(Parameters(text).text(), text)
+        else:
+            with assert_raises(contains="in float32"):
+                _ = Parameters(text)
 
 
 def main() raises:

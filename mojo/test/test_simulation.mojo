@@ -3,7 +3,7 @@
 from std.os import makedirs
 from std.testing import TestSuite, assert_equal, assert_raises, assert_true
 
-from particles.arrays import Vec, read_rows, write_rows
+from particles.arrays import EPSILON, Vec, read_rows, write_rows
 from particles.simulation import Simulation
 from particles.threads import Team
 
@@ -31,8 +31,8 @@ def write_case(folder: String) raises:
         file.write(TWO_BOXES)
     var velocity = List[Vec](length=125, fill=Vec(0))
     velocity.extend(Span(List[Vec](length=125, fill=Vec(1, -2, 3, 0))))
-    write_rows(folder + "/position.f64", two_jittered())
-    write_rows(folder + "/velocity.f64", velocity)
+    write_rows(folder, "position", two_jittered())
+    write_rows(folder, "velocity", velocity)
 
 
 def test_load_and_save() raises:
@@ -46,19 +46,17 @@ def test_load_and_save() raises:
             makedirs(saved)
             simulation.save(saved, team)
             for field in ["position", "velocity"]:
-                var before = read_rows(
-                    String(folder, "/", field, ".f64"), 2, 125
-                )
-                var after = read_rows(String(saved, "/", field, ".f64"), 2, 125)
+                var before = read_rows(folder, field, 2, 125)
+                var after = read_rows(saved, field, 2, 125)
                 assert_true(before == after)
             _ = simulation.run(20, team)
             simulation.save(saved, team)
-            results.append(read_rows(saved + "/position.f64", 2, 125))
+            results.append(read_rows(saved, "position", 2, 125))
             assert_true(results[0] == results[threads - 1])
-            var momentum = read_rows(saved + "/momentum.f64", 2, 1)
+            var momentum = read_rows(saved, "momentum", 2, 1)
             assert_true(
                 abs(momentum[1][0] - Vec(125, -250, 375, 0))
-                .lt(1e-9)
+                .lt(1e4 * EPSILON)
                 .reduce_and()
             )
 
@@ -88,7 +86,7 @@ def test_a_failed_run_changes_nothing() raises:
             _ = simulation.run(3, team)
         simulation.save(folder, team)
         assert_true(
-            read_rows(folder + "/position.f64", 2, 125)[0] == jittered(5, 1.15)
+            read_rows(folder, "position", 2, 125)[0] == jittered(5, 1.15)
         )
         _ = simulation.run(0, team)
 
@@ -109,11 +107,11 @@ def test_wrong_cases_are_refused() raises:
             write_case(folder)
             var position = two_jittered()
             position[130] = wrong[0]
-            write_rows(folder + "/position.f64", position)
+            write_rows(folder, "position", position)
             with assert_raises(contains=wrong[1]):
                 _ = Simulation(folder, team)
         write_case(folder)
-        write_rows(folder + "/velocity.f64", [Vec(1, 2, 3, 0)])
+        write_rows(folder, "velocity", [Vec(1, 2, 3, 0)])
         with assert_raises(contains="bytes"):
             _ = Simulation(folder, team)
 
