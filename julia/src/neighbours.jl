@@ -21,7 +21,7 @@ end
 
 function wrap(q, side)
     q -= side * floor(q / side)
-    return q >= side ? zero(q) : q     # -1e-17 is wrapped to just L by rounding
+    return q < 0 || q >= side ? zero(q) : q     # rounding takes -1e-17 to L, and 3L to just below 0
 end
 
 "Find all the images that lie within reach of the box; a particle near several faces has several."

@@ -138,6 +138,16 @@ message(work) =
         @test 0 <= below["position"][1] < 8
     end
 
+    @testset "what is wrapped lies in [0, L): $T" for T in (Float64, Float32)
+        for side in T[1, 5, 8.39, 33.58]
+            for q in (-nextfloat(zero(T)), -eps(side) / 4, prevfloat(side), side, prevfloat(3side), 3side)
+                @test 0 <= Particles.wrap(q, side) < side
+            end
+        end
+        sides = T.(1:0.01:9)
+        @test all(side -> 0 <= Particles.wrap(prevfloat(3side), side) < side, sides)
+    end
+
     @testset "lists hold all close pairs: $boundary, $side^3" for boundary in ("periodic", "walls"),
         side in (5, 9)
 
