@@ -21,7 +21,7 @@ end
 
 function wrap(q, side)
     q -= side * floor(q / side)
-    return q >= side ? zero(q) : q     # -1e-17 is wrapped to just L by rounding
+    return q < 0 || q >= side ? zero(q) : q     # rounding takes -1e-17 to L, and 3L to just below 0
 end
 
 "Find all the images that lie within reach of the box; a particle near several faces has several."
@@ -147,8 +147,14 @@ function find_candidates!(candidates, cells, cell)
 end
 
 "Whether a pair that was not listed may have come within the cutoff."
-function moved_too_far(system)
-    skin = system.reach - system.parameters.cutoff
-    # Two particles can approach by twice this. The margin is for rounding, here and in the list.
-    return maximum(chunk -> chunk.moved, system.chunks) > (0.499 * skin)^2
+moved_too_far(system) = maximum(chunk -> chunk.moved, system.chunks) > may_move(system)^2
+
+"How far a particle may move before the list has to be made anew."
+function may_move(system::System{T}) where {T}
+    (; reach, parameters) = system
+    skin = reach - parameters.cutoff
+    # Two particles can approach by twice this. The margin is for rounding, here and in the list:
+    # some units in the last place of the largest coordinate, which are few but in a huge box.
+    last_place = eps(maximum(parameters.box) + reach)
+    return max(zero(T), min(T(0.499) * skin, skin / 2 - 8last_place))
 end

@@ -47,17 +47,20 @@ function whole(given, name)
     return Int(value)
 end
 
-isabovezero(value) = value isa Real && isfinite(value) && value > 0
+"Whether a value is still finite and above 0 when it is rounded to `T`."
+isabovezero(T, value) = value isa Real && 0 < T(value) < Inf
 
 function positive(T, given, name)
     value = parameter(given, name)
-    isabovezero(value) || throw(ArgumentError("$name = $value must be a finite number above 0"))
+    isabovezero(T, value) || throw(ArgumentError(
+        "$name = $value must be a finite number above 0, as a $T"))
     return T(value)
 end
 
 function sides(T, given, name)
     value = parameter(given, name)
-    value isa Union{Tuple,AbstractVector} && length(value) == 3 && all(isabovezero, value) ||
-        throw(ArgumentError("$name = $value must be three finite numbers above 0"))
+    value isa Union{Tuple,AbstractVector} && length(value) == 3 &&
+        all(side -> isabovezero(T, side), value) || throw(ArgumentError(
+        "$name = $value must be three finite numbers above 0, each as a $T"))
     return SVector{3,T}(value...)
 end

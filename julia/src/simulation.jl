@@ -7,15 +7,18 @@ struct Simulation{T<:AbstractFloat,B<:Boundary}
 end
 
 """
-    load(parameters, state, T=Float64) -> Simulation
+    load(parameters, state, [T]) -> Simulation
 
 Check a case and make it ready to run. `parameters` holds `boxes`, `particles`, `box` (three
 sides), `boundary` (`"periodic"` or `"walls"`), `cutoff` and `dt`. `state` holds `position` and
-`velocity`, arrays with the axes (3, particles, boxes), which are copied. Computes in `T`.
+`velocity`, arrays with the axes (3, particles, boxes), which are copied. All is computed in `T`,
+and all of `state(simulation)` is of it: the type of the numbers in `position`, if none is given.
 
 Throws an `ArgumentError`, in one sentence, if these do not describe a simulation.
 """
-load(parameters::AbstractDict, state::AbstractDict, ::Type{T}=Float64) where {T<:AbstractFloat} =
+load(parameters::AbstractDict, state::AbstractDict) =
+    load(parameters, state, float(eltype(field(state, "position"))))
+load(parameters::AbstractDict, state::AbstractDict, ::Type{T}) where {T<:AbstractFloat} =
     load(Parameters{T}(parameters), state)
 
 function load(parameters::Parameters, state)
@@ -69,27 +72,32 @@ end
 """
     about() -> Dict{String,Any}
 
-What a reader of timings should know: threads, version of Julia, precision and device.
+What a reader of timings should know: threads, version of Julia and device.
 Products may be fused with sums, and sums over neighbours re-ordered (`@simd`, `muladd`).
 """
 about() = Dict{String,Any}(
     "threads" => Threads.nthreads(),
     "version" => string(VERSION),
-    "precision" => "float64-fast",
     "device" => "cpu",
 )
 
+"One of the arrays of a state, which must be there."
+function field(state, name)
+    haskey(state, name) || throw(ArgumentError("the field $name is missing"))
+    return state[name]
+end
+
 "A field of the state as a matrix of vectors (particles, boxes), copied and checked."
 function vectors(parameters::Parameters{T}, state, name) where {T}
-    haskey(state, name) || throw(ArgumentError("the field $name is missing"))
+    given = field(state, name)
     wanted = (3, parameters.particles, parameters.boxes)
-    size(state[name]) == wanted || throw(ArgumentError(
-        "$name has the size $(size(state[name])) where the parameters ask for $wanted"))
-    field = convert(Array{T,3}, state[name])::Array{T,3}
-    bad = findfirst(!isfinite, field)
+    size(given) == wanted || throw(ArgumentError(
+        "$name has the size $(size(given)) where the parameters ask for $wanted"))
+    numbers = convert(Array{T,3}, given)::Array{T,3}
+    bad = findfirst(!isfinite, numbers)
     bad === nothing || throw(ArgumentError(
         "$name of particle $(bad[2] - 1) in box $(bad[3] - 1), counted from 0, is not a finite number"))
-    return collect(reinterpret(reshape, SVector{3,T}, field))
+    return collect(reinterpret(reshape, SVector{3,T}, numbers))
 end
 
 "Throw if two particles are at one point, where the force is infinite."

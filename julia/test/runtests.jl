@@ -16,8 +16,8 @@ function at(points; velocity=zero.(points), options...)
 end
 
 "A cubic lattice with `side`^3 particles, shaken; every number follows from the indices."
-function shaken(side; spacing=1.2, boxes=1, options...)
-    position, velocity = zeros(3, side^3, boxes), zeros(3, side^3, boxes)
+function shaken(side, T=Float64; spacing=1.2, boxes=1, options...)
+    position, velocity = zeros(T, 3, side^3, boxes), zeros(T, 3, side^3, boxes)
     for b in 1:boxes, (i, place) in enumerate(CartesianIndices((side, side, side))), d in 1:3
         position[d, i, b] = spacing * (place[d] - 0.5 + 0.1 * sin(i * d + b))
         velocity[d, i, b] = cos(2i + 3d + 5b)
@@ -44,6 +44,27 @@ function brute_force(parameters, position)
         virial += Particles.pair_force(r2) * r2 / 2
     end
     return force, potential, virial
+end
+
+"""
+What rounding to Float32 may do to each component of the forces: a part of each pair force, what the
+force changes where a coordinate does in its last place, and all of it at the cutoff.
+"""
+function rounding(parameters, position)
+    box, cutoff = SVector(parameters["box"]), parameters["cutoff"]
+    unit = eps(Float32)
+    may = zero(position)
+    for i in axes(position, 2), j in axes(position, 2)
+        d = SVector{3}(position[:, i] - position[:, j])
+        parameters["boundary"] == "periodic" && (d -= box .* round.(d ./ box))
+        r = sqrt(sum(abs2, d))
+        beyond, touches = r - cutoff, 4unit * maximum(box)
+        (i == j || beyond > touches) && continue
+        pair = abs.(Particles.pair_force(r^2) * d)
+        stiffness = 24 * (26 / r^14 + 7 / r^8)
+        may[:, i] += abs(beyond) <= touches ? pair : unit * (20pair .+ stiffness * box)
+    end
+    return may
 end
 
 "All (i, j) within the cutoff, by the original numbers, as the neighbour lists have them."
@@ -138,6 +159,16 @@ message(work) =
         @test 0 <= below["position"][1] < 8
     end
 
+    @testset "what is wrapped lies in [0, L): $T" for T in (Float64, Float32)
+        for side in T[1, 5, 8.39, 33.58]
+            for q in (-nextfloat(zero(T)), -eps(side) / 4, prevfloat(side), side, prevfloat(3side), 3side)
+                @test 0 <= Particles.wrap(q, side) < side
+            end
+        end
+        sides = T.(1:0.01:9)
+        @test all(side -> 0 <= Particles.wrap(prevfloat(3side), side) < side, sides)
+    end
+
     @testset "lists hold all close pairs: $boundary, $side^3" for boundary in ("periodic", "walls"),
         side in (5, 9)
 
@@ -196,11 +227,13 @@ message(work) =
         end
     end
 
-    @testset "the number of chunks changes no bit: $boundary" for boundary in ("periodic", "walls")
-        parameters, start = shaken(10; boundary)
-        x, v = (vec(reinterpret(SVector{3,Float64}, start[name])) for name in ("position", "velocity"))
+    @testset "the number of chunks changes no bit: $boundary, $T" for boundary in ("periodic", "walls"),
+        T in (Float64, Float32)
+
+        parameters, start = shaken(10, T; boundary)
+        x, v = (vec(reinterpret(SVector{3,T}, start[name])) for name in ("position", "velocity"))
         results = map((1, 2, 3)) do chunks
-            system = Particles.System(Parameters{Float64}(parameters), x, v, chunks)
+            system = Particles.System(Parameters{T}(parameters), x, v, chunks)
             Particles.forces!(system)
             Particles.observe(Particles.advance!(system, 30))
         end
@@ -216,13 +249,101 @@ message(work) =
         @test all(name -> size(seen[name]) == (2,), scalars)
         @test length(seen) == 9
         @test seen["position"] == start["position"] && seen["velocity"] == start["velocity"]
-        @test all(field -> field isa Array{Float64}, values(seen))
         @test about()["threads"] == Threads.nthreads()
-        @test eltype(state(load(parameters, start, Float32))["force"]) == Float32
+        @test !haskey(about(), "precision")
     end
 
-    @testset "types are inferred: $boundary" for boundary in ("periodic", "walls")
-        simulation = load(shaken(5; boundary)...)
+    @testset "the numbers keep their type, or get the one that was asked for" begin
+        numbers(seen) = only(unique(eltype.(values(seen))))
+        for T in (Float32, Float64), boxes in (1, 2)
+            parameters, start = shaken(3, T; boxes, cutoff=1.5)
+            seen = state(run!(load(parameters, start), 3))
+            @test numbers(seen) == T
+            @test all(field -> field isa Array, values(seen))
+            @test numbers(state(load(parameters, start, Float32))) == Float32
+            @test numbers(state(load(parameters, start, Float64))) == Float64
+        end
+        whole = Dict("position" => reshape([1, 1, 1, 3, 1, 1], 3, 2, 1), "velocity" => zeros(Int, 3, 2, 1))
+        @test numbers(state(load(case(; particles=2), whole))) == Float64
+    end
+
+    @testset "Float32 differs by rounding alone: $boundary, $side^3" for boundary in ("periodic", "walls"),
+        side in (5, 8)
+
+        parameters, start = shaken(side, Float32; spacing=1.1, boundary)
+        single, double = load(parameters, start), load(parameters, start, Float64)
+        seen, wanted = state(single), state(double)
+        before = rounding(parameters, wanted["position"][:, :, 1])
+        @test all(abs.(seen["force"] - wanted["force"]) .<= before)
+        for name in ("kinetic_energy", "potential_energy", "virial", "temperature", "pressure")
+            @test seen[name] ≈ wanted[name] rtol = 20eps(Float32)
+        end
+        seen, wanted = state(run!(single, 1)), state(run!(double, 1))
+        after = rounding(parameters, wanted["position"][:, :, 1])
+        box, dt = first(parameters["box"]), parameters["dt"]
+        moved = seen["position"] - wanted["position"]
+        boundary == "periodic" && (moved -= box * round.(moved / box))
+        @test all(abs.(moved) .<= eps(Float32) * box)
+        @test all(abs.(seen["velocity"] - wanted["velocity"]) .<=
+                  eps(Float32) * abs.(wanted["velocity"]) + dt * (before + after))
+    end
+
+    @testset "Float32 lists hold all close pairs: $boundary, $side^3" for boundary in ("periodic", "walls"),
+        side in (5, 9)
+
+        parameters, start = shaken(side, Float32; boundary)
+        simulation = load(parameters, start)
+        # At the cutoff, rounding says who is close.
+        slack = 8eps(Float32(first(parameters["box"])))
+        for steps in (0, 1, 40)
+            position = Float64.(state(run!(simulation, steps))["position"][:, :, 1])
+            within(cutoff) = close_pairs(merge(parameters, Dict("cutoff" => cutoff)), position)
+            @test within(2.5 - slack) ⊆ listed_pairs(only_system(simulation)) ⊆ within(2.5 + slack)
+        end
+    end
+
+    @testset "on the faces of the box: $T" for T in (Float64, Float32)
+        side = T(7.3)
+        points = [[0, 1, 2], [side, 2, 4], [prevfloat(side), 4, 1], [3, side, side], [4, 0, 0]]
+        still = Dict("position" => reshape(reduce(hcat, points), 3, :, 1), "velocity" => zeros(T, 3, 5, 1))
+        for boundary in ("periodic", "walls")
+            parameters = case(; particles=5, box=(7.3, 7.3, 7.3), boundary)
+            seen = state(load(parameters, still))
+            x = Float64.(seen["position"][:, :, 1])
+            @test all(abs.(seen["force"][:, :, 1] - brute_force(parameters, x)[1]) .<= rounding(parameters, x))
+            @test (side in seen["position"]) == (boundary == "walls")
+        end
+    end
+
+    @testset "in a huge box the list is made anew before rounding can spoil it: $T" for T in (Float32, Float64)
+        may_move(box) = Particles.may_move(only_system(load(case(; particles=1, box=fill(box, 3)),
+            Dict("position" => ones(T, 3, 1, 1), "velocity" => zeros(T, 3, 1, 1)))))
+        skin = T(2.5) + T(Particles.SKIN) - T(2.5)
+        @test may_move(30) == T(0.499) * skin
+        @test 0 < may_move(T(1e-3) / eps(T)) < T(0.499) * skin
+        @test may_move(1 / eps(T)) == 0
+    end
+
+    @testset "no other type creeps into the loops: $boundary" for boundary in (Periodic, Walls)
+        system, chunk = Particles.System{Float32,boundary}, Particles.Chunk{Float32}
+        sums = Vector{Float32}
+        for (work, arguments) in (
+            Particles.kick! => (system, chunk), Particles.drift! => (system, chunk),
+            Particles.forces! => (system, chunk), Particles.list_neighbours! => (system, chunk),
+            Particles.potential_and_virial! => (sums, sums, system, chunk),
+            Particles.find_candidates! => (Particles.Candidates{Float32}, Particles.Cells{Float32}, Int),
+            Particles.wrap! => (system,), Particles.make_images! => (system,),
+            Particles.move_images! => (system,), Particles.sort_into_cells! => (system,),
+            Particles.renumber! => (system,), Particles.moved_too_far => (system,),
+            Particles.observe => (system,),
+        )
+            compiled, _ = only(code_typed(work, arguments))
+            @test !occursin("Float64", string(compiled))
+        end
+    end
+
+    @testset "types are inferred: $boundary, $T" for boundary in ("periodic", "walls"), T in (Float64, Float32)
+        simulation = load(shaken(5, T; boundary)...)
         system = only_system(simulation)
         chunk = only(system.chunks)
         @inferred run!(simulation, 1)
@@ -236,8 +357,10 @@ message(work) =
         @inferred Particles.observe(system)
     end
 
-    @testset "a step allocates nothing: $boundary" for boundary in ("periodic", "walls")
-        system = only_system(load(shaken(7; boundary)...))       # 343 particles: one chunk
+    @testset "a step allocates nothing: $boundary, $T" for boundary in ("periodic", "walls"),
+        T in (Float64, Float32)
+
+        system = only_system(load(shaken(7, T; boundary)...))    # 343 particles: one chunk
         Particles.advance!(system, 300)                          # lists have found their size
         listed_at = copy(system.listed_at)
         @test 0 == @allocated Particles.advance!(system, 10)
@@ -253,6 +376,9 @@ message(work) =
         @test occursin("dt = 0.0 must be", with("dt", 0.0))
         @test occursin("dt = NaN must be", with("dt", NaN))
         @test occursin("cutoff = x must be", with("cutoff", "x"))
+        small = Dict(name => Float32.(field) for (name, field) in start)
+        @test occursin("as a Float32", message(() -> load(merge(good, Dict("dt" => 1e-60)), small)))
+        @test occursin("as a Float32", message(() -> load(merge(good, Dict("box" => (1e60, 3, 3))), small)))
         @test occursin("three finite numbers", with("box", (3.0, 3.0)))
         @test occursin("three finite numbers", with("box", (3.0, 3.0, Inf)))
         @test occursin("three finite numbers", with("box", 3.0))
@@ -270,8 +396,10 @@ message(work) =
         @test occursin("velocity of particle 0 in box 0", changed("velocity", 1, Inf))
         @test occursin("outside the box", changed("position", 1, -0.1))
         @test occursin("outside the box", changed("position", 1, 3.7))
-        lacking = delete!(copy(start), "velocity")
-        @test occursin("velocity is missing", message(() -> load(good, lacking)))
+        for name in ("position", "velocity")
+            lacking = delete!(copy(start), name)
+            @test occursin("the field $name is missing", message(() -> load(good, lacking)))
+        end
 
         @test occursin("particles 0 and 2", message(() -> at([[1, 1, 1], [2, 2, 2], [1, 1, 1]])))
         @test occursin("particles 0 and 1", message(() -> at([[0, 1, 1], [8, 1, 1]])))
