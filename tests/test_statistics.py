@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from portbench.timing.statistics import Estimate, median_time, ratio
+from portbench.timing.statistics import median_time, ratio
 
 
 def samples(random: np.random.Generator, level: float, drift: np.ndarray, noise: float) -> pd.DataFrame:
@@ -28,21 +28,31 @@ def test_a_drift_that_hits_all_alike_leaves_the_ratio_alone() -> None:
     assert median_time(fast).uncertainty > 0.2
 
 
-def test_intervals_cover_about_as_often_as_they_say() -> None:
-    """With 8 rounds a percentile bootstrap is somewhat too narrow: 95 % covers at least 85 %, and a tie is a tie."""
+@pytest.mark.parametrize("rounds", [3, 8])
+def test_intervals_cover_as_often_as_they_say(rounds: int) -> None:
+    """Of 400, 380 are expected and fewer than 366 come up in one of a thousand; also where each process has a speed
+    of its own (5 %), and with as few rounds as a session makes at least."""
     covered = ties = 0
-    for seed in range(100):
+    for seed in range(400):
         random = np.random.default_rng(seed)
-        drift = np.exp(0.2 * random.standard_normal(8))
-        two = ratio(samples(random, 2.0, drift, 0.05), samples(random, 1.0, drift, 0.05))
-        one = ratio(samples(random, 1.0, drift, 0.05), samples(random, 1.0, drift, 0.05))
+        drift = np.exp(0.2 * random.standard_normal(rounds))
+        own = [drift * np.exp(0.05 * random.standard_normal(rounds)) for _ in range(4)]
+        two = ratio(samples(random, 2.0, own[0], 0.02), samples(random, 1.0, own[1], 0.02))
+        one = ratio(samples(random, 1.0, own[2], 0.02), samples(random, 1.0, own[3], 0.02))
         assert two is not None
         assert one is not None
         covered += two.low <= 2 <= two.high
         ties += one.tie
-        assert not two.tie
-    assert covered >= 85
-    assert ties >= 85
+    assert covered >= 366
+    assert ties >= 366
+
+
+def test_one_round_has_no_interval() -> None:
+    """And so nothing of it may be called faster."""
+    random = np.random.default_rng(4)
+    alone = ratio(samples(random, 2.0, np.ones(1), 0.01), samples(random, 1.0, np.ones(1), 0.01))
+    assert alone is not None
+    assert alone.tie
 
 
 def test_one_outlier_moves_no_median() -> None:
@@ -57,4 +67,3 @@ def test_ports_that_never_ran_together_have_no_ratio() -> None:
     early, late = samples(random, 1.0, np.ones(2), 0.01), samples(random, 1.0, np.ones(2), 0.01)
     late["round"] += 2
     assert ratio(early, late) is None
-    assert Estimate(1.0, 0.9, 1.1).tie

@@ -6,6 +6,7 @@ Exit status: 0 if everything asked for held, 1 if not, 2 if it could not be aske
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def doctor_(
             julia.install()
         found = doctor.examine(manifest.find(given))
         if as_json:
-            _print_json("doctor", all(f.usable for f in found), findings=[vars(f) for f in found])
+            _print_json("doctor", True, findings=[vars(f) for f in found])
             return
         console = Console(highlight=False, soft_wrap=True)
         for f in found:
@@ -72,13 +73,17 @@ def check(
     ports: Ports = [],
     cases: Cases = [],
     threads: Threads = [],
+    level: Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")] = "A5",
     given: Given = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
+        if level not in ("A5", "A6"):
+            raise Refusal(f"--level {level} must be A5, which is always climbed to, or A6")
         job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        job.level = level
         with Progress(quiet) as progress:
             run.prepare(job, progress)
             run.certify(job, progress)
@@ -187,6 +192,36 @@ def mutants_(
         raise typer.Exit(0 if ok else 1)
 
 
+@app.command("races")
+def races_(
+    ports: Ports = [],
+    cases: Cases = [],
+    threads: Threads = ["1,2,3,4"],
+    runs: Annotated[int, typer.Option("--runs", help="On each number of threads.", min=2)] = 20,
+    given: Given = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hunt data races: the same run again and again on several numbers of threads, judged by the rounding twins."""
+    with _sentences():
+        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        with Progress(quiet) as progress:
+            run.prepare(job, progress)
+            found = run.hunt(job, runs, progress)
+        ok = not any(h.raced for h in found) and not set(job.missing) & set(job.asked_for)
+        if as_json:
+            _print_json("races", ok, missing=job.missing, hunts=[h.as_json() for h in found])
+        else:
+            shown = Table("port", "case", "threads", "runs of each", "verdict", "finding")
+            for h in found:
+                colour = "red" if h.raced else "green"
+                counts = ", ".join(map(str, h.threads))
+                verdict = f"[{colour}]{h.verdict}[/{colour}]"
+                shown.add_row(h.port, h.case, counts, str(h.runs), verdict, escape(h.finding))
+            Console().print(shown)
+        raise typer.Exit(0 if ok else 1)
+
+
 @app.command()
 def report(
     path: Annotated[Path, typer.Argument(help="A session file, or the journal of a session that was killed.")],
@@ -197,7 +232,8 @@ def report(
     with _sentences():
         document = session.read(path)
         if as_json:
-            _print_json("report", True, session=str(path), rows=[r.as_json() for r in summary.rows(document)])
+            rows = [r.as_json() for r in summary.rows(document)]
+            _print_json("report", True, session=str(path), rows=rows)
         elif markdown:
             print(table.markdown(document), end="")
         else:
@@ -285,6 +321,8 @@ def _print_kills(outcomes: list[Outcome]) -> None:
 
 
 def main() -> None:
+    # What timeout, systemd and a cancelled CI job send: end in good order, ports and folders and all.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()
 
 

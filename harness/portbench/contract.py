@@ -113,7 +113,10 @@ class Specification:
             seen.append(known("case", [base], every)[0])
             case = {**every[base], **case}
         with self._blame(f"Case '{name}'"):
-            return self.module.parameters(**case)
+            try:
+                return self.module.parameters(**case)
+            except TypeError as error:  # a name too many or too few, or a value of the wrong kind
+                raise ValueError(str(error).replace("parameters() ", "the specification ")) from error
 
     def work(self, parameters: Parameters) -> int:
         """How many units of work one step is (particles, grid points): speed is stated per unit and step."""
@@ -124,11 +127,15 @@ class Specification:
         return str(self.module.WORK[-1]).removesuffix("s")
 
     def initial_state(self, parameters: Parameters) -> Fields:
-        return self._checked(parameters, self.module.initial_state(parameters))
+        with self._blame("The case"):
+            state = self.module.initial_state(parameters)
+        return self._checked(parameters, state)
 
     def disordered_state(self, parameters: Parameters) -> Fields:
         make = getattr(self.module, "disordered_state", self.module.initial_state)
-        return self._checked(parameters, make(parameters))
+        with self._blame("The case"):
+            state = make(parameters)
+        return self._checked(parameters, state)
 
     def check_state(self, parameters: Parameters, state: Fields) -> None:
         with self._blame("The state"):
@@ -207,11 +214,6 @@ class Specification:
             yield
         except ValueError as error:
             raise Refusal(f"{who} is refused: {error}") from error
-        except TypeError as error:
-            text = str(error)
-            if "parameters()" not in text:
-                raise
-            raise Refusal(f"{who} is refused: {text.replace('parameters() ', 'the specification ')}") from error
 
 
 def _fields(module: ModuleType, table: str) -> dict[str, Field]:

@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_the_harness() -> None:
+def die_with_the_harness() -> None:
     """In the child, before exec: ask Linux to kill it when the harness dies, even by SIGKILL."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -53,7 +53,7 @@ class RunningPort:
                 env=environment,
                 cwd=folder,
                 start_new_session=True,  # its own group: Ctrl-C reaches the harness, which ends it in good order
-                preexec_fn=_die_with_the_harness,
+                preexec_fn=die_with_the_harness,
             )
         except OSError as error:
             self._log.close()

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from portbench import contract, hosts, session
-from portbench.agreement import certificate, faults, invariants, mutants, reference, twins
+from portbench.agreement import certificate, equivalence, faults, invariants, mutants, races, reference, twins
 from portbench.agreement.certificate import Certificate
+from portbench.agreement.equivalence import Ensemble
 from portbench.agreement.invariants import Invariants
+from portbench.agreement.levels import Verdict
 from portbench.agreement.mutants import Outcome
+from portbench.agreement.races import Hunt
 from portbench.agreement.reference import Oracle, Reference
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure, Refusal, known
 from portbench.hosts import Ready
 from portbench.manifest import Manifest, Port, spec_port
 from portbench.progress import Progress
+from portbench.protocol import Exchange
 from portbench.session import Session
 from portbench.timing.scheduler import Block, measure
 
@@ -36,6 +40,7 @@ class Job:
     ready: list[Ready] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     certificates: list[Certificate] = field(default_factory=list)
+    level: str = certificate.NEEDED  # to which the ladder is climbed
 
     @property
     def held(self) -> bool:
@@ -86,7 +91,7 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
             for ready in job.ready
             for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
         ]
-        asked: dict[str, tuple[Reference, Invariants]] = {}
+        asked: dict[str, Asked] = {}
         with progress.task(f"checking on {case.name}", len(todo)) as task:
             for ready, threads in todo:
                 task.now(f"{ready.port.name}, {threads} threads" if threads > 1 else ready.port.name)
@@ -94,7 +99,7 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
                 if proof is None:
                     if ready.port.precision not in asked:
                         asked[ready.port.precision] = _questions(job, oracle, case, ready.port.precision, progress)
-                    proof = _prove(job, ready, case, threads, *asked[ready.port.precision])
+                    proof = _prove(job, ready, case, threads, asked[ready.port.precision], progress)
                     if not proof.holds:
                         progress.line(f"{ready.port.name} fails on {case.name}: {proof.finding}")
                 job.certificates.append(proof)
@@ -103,25 +108,31 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
                 task.step()
 
 
-def _questions(
-    job: Job, oracle: Oracle, case: Case, precision: str, progress: Progress
-) -> tuple[Reference, Invariants]:
+@dataclass(frozen=True)
+class Asked:
+    """All that a port of one precision class is asked about one case."""
+
+    reference: Reference
+    invariants: Invariants
+    ensemble: Ensemble | None = None
+
+
+def _questions(job: Job, oracle: Oracle, case: Case, precision: str, progress: Progress) -> Asked:
     """What the ladder asks a port of this class: from the specification and its twins."""
-    kind, length = twins.CLASSES[precision], job.manifest.check
-    with progress.task(f"rounding twins of {case.name}, {precision}", 2.0) as task:
-        try:
-            made = reference.make(oracle, case, kind, length.steps_of(case.name), task.set)
-            more = invariants.make(
-                oracle,
-                case,
-                kind,
-                length.steps_of(case.name),
-                length.long_of(case.name),
-                lambda done: task.set(1 + done),
-            )
-        finally:
-            reference.release()
-    return made, more
+    kind, name = twins.CLASSES[precision], f"{case.name}, {precision}"
+    steps, long = job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)
+    ensemble = None
+    try:
+        with progress.task(f"rounding twins of {name}", 1.0) as task:
+            made = reference.make(oracle, case, kind, steps, task.set)
+        with progress.task(f"invariants of {name}", 1.0) as task:
+            more = invariants.make(oracle, case, kind, steps, long, task.set)
+        if job.level == "A6":
+            with progress.task(f"statistics of {name}", 1.0) as task:
+                ensemble = equivalence.make(oracle, case, kind, long, task.set)
+    finally:
+        reference.release()
+    return Asked(made, more, ensemble)
 
 
 def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outcome]:
@@ -129,7 +140,8 @@ def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outc
     oracle = Oracle(job.manifest, job.specification)
     ready = hosts.prepare(job.manifest, job.ports[0]) if port else None
     precision = ready.port.precision if ready else "float64"
-    asked = [(case, *_questions(job, oracle, case, precision, progress)) for case in job.cases]
+    every = {case.name: _questions(job, oracle, case, precision, progress) for case in job.cases}
+    asked = [(case, every[case.name].reference, every[case.name].invariants) for case in job.cases]
     count = len(names or (faults.FAULTS if ready else mutants.catalogue(job.manifest)))
     with progress.task("wrong ports", count) as task:
         if ready:
@@ -137,8 +149,37 @@ def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outc
         return mutants.run_catalogue(job.manifest, job.specification, asked, names, task.step)
 
 
-def _prove(job: Job, ready: Ready, case: Case, threads: int, asked: Reference, more: Invariants) -> Certificate:
-    made = certificate.check(ready, job.specification, asked, more, case, threads, _identity(job, ready, case))
+def hunt(job: Job, runs: int, progress: Progress) -> list[Hunt]:
+    """The race hunter, with every port on every case."""
+    oracle = Oracle(job.manifest, job.specification)
+    found = []
+    for case in job.cases:
+        asked: dict[str, Asked] = {}
+        with progress.task(f"hunting races on {case.name}", len(job.ready) * runs * len(job.threads)) as task:
+            for ready in job.ready:
+                kind = ready.port.precision
+                if kind not in asked:
+                    asked[kind] = _questions(job, oracle, case, kind, progress)
+                task.now(ready.port.name)
+                found.append(races.hunt(ready, job.specification, asked[kind].reference, job.threads, runs, task.step))
+    return found
+
+
+def _prove(job: Job, ready: Ready, case: Case, threads: int, asked: Asked, progress: Progress) -> Certificate:
+    def statistics(x: Exchange) -> Verdict:
+        with progress.task(f"statistics of {ready.port.name} on {case.name}", 1.0) as task:
+            return equivalence.a6_equivalence(x, asked.ensemble, task.set)
+
+    made = certificate.check(
+        ready,
+        job.specification,
+        asked.reference,
+        asked.invariants,
+        case,
+        threads,
+        _identity(job, ready, case),
+        statistics=statistics if job.level == "A6" else None,
+    )
     file = _certificate_file(job, ready, case, threads)
     if made.holds:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -92,8 +92,10 @@ def read(path: str | Path) -> dict[str, Any]:
         document = read_journal(path) if path.suffix == ".jsonl" else json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} cannot be read as a session: {error}") from None
-    if document.get("schema") != SCHEMA:
-        raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document.get('schema', 'something else')}")
+    if not isinstance(document, dict) or "schema" not in document:
+        raise Refusal(f"{path} is no session: it says nothing of its schema")
+    if document["schema"] != SCHEMA:
+        raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document['schema']}")
     return document
 
 

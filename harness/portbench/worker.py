@@ -118,7 +118,9 @@ class Refused(Exception):
 
 
 class Loop:
-    """The protocol loop around one port. A command that fails leaves the loaded simulation as it was."""
+    """The protocol loop around one port. A load that fails leaves the loaded simulation as it was; a run that
+    fails leaves none.
+    """
 
     def __init__(self, name: str, precision: str, make: Any, specification: Specification):
         self.name, self.precision, self.specification = name, precision, specification
@@ -182,7 +184,11 @@ class Loop:
             raise Refused("run before load")
         if not steps.isascii() or not steps.isdigit():
             raise Refused(f"run needs a number of steps of at least 0, and not '{steps[:40]}'")
-        return f"nanoseconds={self.port.run(self.simulation, int(steps))}"
+        try:
+            return f"nanoseconds={self.port.run(self.simulation, int(steps))}"
+        except BaseException:
+            self.parameters = None  # it stopped half-way: nobody may take that for a state
+            raise
 
     def save(self, folder: str) -> str:
         if self.parameters is None:

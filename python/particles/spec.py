@@ -413,7 +413,7 @@ def terms(parameters, state, name, index):
     r2[i] = np.inf
     near = np.flatnonzero(r2 < parameters["cutoff"] ** 2)
     return [
-        (f"the pair of particles {i} and {j} at r = {np.sqrt(r2[j]):.6g}", float(pair_force(r2[j]) * d[axis, j]))
+        (f"the pair of particles {i} and {j} at r = {np.sqrt(r2[j]):.16g}", float(pair_force(r2[j]) * d[axis, j]))
         for j in near
     ]
 

@@ -25,6 +25,7 @@ from portbench.protocol import Exchange
 NUDGE = 1e-6  # relative, of a parameter whose effect is looked for
 WELL = 0.02  # a part of the error left unexplained that still counts as explained
 LANES = (16, 8, 4, 2)  # of SIMD registers
+FEW = 8  # different numbers, at least, that may show a pattern
 WIDE = 0.6  # a feature that more of the elements have than this explains nothing
 
 
@@ -178,14 +179,15 @@ def _scene(x: Exchange, question: Question, first: int, before: Fields, answer: 
 
 
 def _worst_field(x: Exchange, scene: _Scene) -> str | None:
-    """The field that is farthest out of its tolerance; None if none is."""
-    ratios = {}
+    """The largest array that is out of its tolerance: it shows most; None if none is."""
+    ratios, wrong = {}, {}
     for name, tolerance in scene.tolerance.items():
         with np.errstate(all="ignore"):
             off = np.abs(scene.errors(x, name))
             ratio = np.where(off == 0, 0.0, off / tolerance)
         ratios[name] = math.inf if np.any(np.isnan(ratio)) else float(np.max(ratio, initial=0.0))
-    worst = max(ratios, key=lambda name: ratios[name])
+        wrong[name] = int(np.sum(~(ratio <= 1)))
+    worst = max(ratios, key=lambda name: (wrong[name] > 0, np.size(scene.right[name]), ratios[name]))
     return worst if not ratios[worst] <= 1 else None
 
 
@@ -215,8 +217,9 @@ def _guesses(
         )
     yield from _guess_fewer_digits(scene, name, error)
     yield from _guess_off_by_steps(x, scene, name, error)
-    yield from _guess_fields(x, scene, name, error, bad)
-    yield from _guess_parameter(x, scene, name, error)
+    found = [*_guess_fields(x, scene, name, error, bad), *_guess_parameter(x, scene, name, error)]
+    yield from (guess for _, guess in sorted(found, key=lambda pair: pair[0]))
+    yield from _guess_other_answer(x, scene, name)
     yield from _guess_term(x, scene, name, error, at)
     yield from _guess_elements(x, scene, name, bad)
     ratio = np.abs(error) / np.maximum(np.broadcast_to(scene.tolerance[name], error.shape), np.finfo(float).tiny)
@@ -242,13 +245,13 @@ def _guess_random(x: Exchange, question: Question) -> Iterator[Guess]:
 def _guess_fewer_digits(scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
     got, right = scene.got[name], scene.right[name]
     nonzero = right != 0
-    if not nonzero.any():
+    if len(np.unique(right[nonzero])) < FEW:
         return
     if np.mean((got == got.astype(np.float32))[nonzero]) > 0.99 > np.mean((right == right.astype(np.float32))[nonzero]):
         yield Guess("float32", f"all numbers of {name} are exactly single-precision numbers")
         return
     size = np.median(np.abs(error[nonzero]) / np.maximum(np.abs(right[nonzero]), np.abs(right).mean()))
-    if 1e-10 < size < 1e-6 and np.mean(error != 0) > 0.5:
+    if 3e-9 < size < 1e-6 and np.mean(error != 0) > 0.5:
         signs = np.mean(np.sign(error[nonzero]) == np.sign(right[nonzero]))
         if 0.3 < signs < 0.7:  # rounding has no preferred direction; a wrong constant has
             yield Guess(
@@ -269,8 +272,13 @@ def _guess_off_by_steps(x: Exchange, scene: _Scene, name: str, error: np.ndarray
             yield Guess("off by one step", f"{name} is what {words} would have made of the state before")
 
 
-def _guess_fields(x: Exchange, scene: _Scene, name: str, error: np.ndarray, bad: np.ndarray) -> Iterator[Guess]:
-    """Whether the error is a multiple of one field, or of two: a lost half kick is so much of the old force."""
+def _guess_fields(
+    x: Exchange, scene: _Scene, name: str, error: np.ndarray, bad: np.ndarray
+) -> Iterator[tuple[float, Guess]]:
+    """Whether the error is a multiple of one field, or of two: a lost half kick is so much of the old force.
+
+    With each guess comes the part of the error that it leaves unexplained.
+    """
     after = scene.right if scene.step == 0 else _outcome(x, scene.parameters, _state(x, scene.right), 0)
     basis = {}
     for when, fields in (("before", scene.before), ("after", after)) if scene.step else (("", scene.right),):
@@ -287,11 +295,13 @@ def _guess_fields(x: Exchange, scene: _Scene, name: str, error: np.ndarray, bad:
     factors, rest = found
     said = " and ".join(f"{_short(factor)} times the {what}" for what, factor in factors.items())
     evidence = f"the error of {name} is {said} (to {rest:.1g} of it)"
-    own = factors.get(name) if len(factors) == 1 else None
-    if own is not None:
-        yield Guess(f"a factor of {_short(1 + own)}", evidence)
+    own = factors.get(name, factors.get(f"{name} after")) if len(factors) == 1 else None
+    if own is not None and abs(1 + own) < 1e-9:
+        yield rest, Guess("numbers that are never computed", f"the wrong numbers of {name} are 0")
+    elif own is not None:
+        yield rest, Guess(f"a factor of {1 + own!r}", evidence)
     elif len(factors) == 1 or bad.mean() > 0.5:
-        yield Guess("a part of the step that is lost, doubled or out of order", evidence)
+        yield rest, Guess("a part of the step that is lost, doubled or out of order", evidence)
 
 
 def _fit(error: np.ndarray, basis: dict[str, np.ndarray], count: int) -> tuple[dict[str, float], float] | None:
@@ -308,7 +318,7 @@ def _fit(error: np.ndarray, basis: dict[str, np.ndarray], count: int) -> tuple[d
     return best
 
 
-def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
+def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[tuple[float, Guess]]:
     """Whether another value of one parameter would have made this error."""
     found = []
     state = _state(x, scene.before)
@@ -319,14 +329,17 @@ def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -
             effect = x.specification.difference(scene.parameters, name, _outcome(x, nudged, state, steps)[name], start)
         except Refusal:
             continue
-        if not np.any(effect) or effect.size < 3:
+        if np.sum(effect != 0) < FEW:
             continue
         factor = float(np.vdot(effect, error) / np.vdot(effect, effect))
         rest = float(np.linalg.norm(error - factor * effect) / np.linalg.norm(error))
         if rest < WELL:
             found.append((rest, label, factor * NUDGE))
     for rest, label, relative in sorted(found)[:1]:
-        yield Guess(f"a wrong {label}", f"{label} times 1 {relative:+.3g} makes these errors (to {rest:.1g} of them)")
+        yield (
+            rest,
+            Guess(f"a wrong {label}", f"{label} times 1 {relative:+.3g} makes these errors (to {rest:.1g} of them)"),
+        )
 
 
 def _state(x: Exchange, fields: Fields) -> Fields:
@@ -378,6 +391,20 @@ def _guess_term(x: Exchange, scene: _Scene, name: str, error: np.ndarray, at: tu
             return
 
 
+def _guess_other_answer(x: Exchange, scene: _Scene, name: str) -> Iterator[Guess]:
+    """Whether it gives what belongs to the state that was loaded before this one."""
+    still = scene.got[name]
+    if scene.step == 0 and len(np.unique(still)) >= FEW:
+        again = {n: a + 0.0 for n, a in _state(x, scene.before).items()}
+        moved = x.specification.advance(scene.parameters, again, 1)
+        x.load(scene.parameters, moved)
+        if np.array_equal(x.save(scene.parameters)[1][name], still):
+            yield Guess(
+                "a state or an answer that is kept from an earlier load",
+                f"another state gets exactly the same {name}",
+            )
+
+
 def _guess_elements(x: Exchange, scene: _Scene, name: str, bad: np.ndarray) -> Iterator[Guess]:
     """Which elements are wrong: the last, the rest of a SIMD loop, one part, or those with a feature."""
     if not bad.ndim or bad.all():
@@ -389,8 +416,8 @@ def _guess_elements(x: Exchange, scene: _Scene, name: str, bad: np.ndarray) -> I
         before = _state(x, scene.before)
         masks = x.specification.features(scene.parameters, before, scene.right)
         for what, mask in sorted(masks.items(), key=lambda item: float(np.mean(item[1]))):
-            over = np.broadcast_to(mask, bad.shape) if np.ndim(mask) == bad.ndim else None
-            if over is not None and over.mean() < WIDE and bad[over].mean() > 0 and not bad[~over].any():
+            over = np.broadcast_to(mask, bad.shape) if np.ndim(mask) == bad.ndim else np.zeros_like(bad)
+            if 0 < over.mean() < WIDE and bad[over].any() and not bad[~over].any():
                 yield Guess("the boundary, or what is special here", f"every wrong number is of one that {what}")
                 break
     if length < 3 or len(which) > length / 2:

@@ -94,7 +94,8 @@ def make(
     disordered = rounded(specification.disordered_state(parameters), precision)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
     runs = oracle(evaluate, [(parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
-    free_run = _after_steps(specification, precision, "the free run", parameters, disordered, marks, runs)
+    condition = oracle(evaluate, [(parameters, disordered, [0], CONDITION)])[0][0]
+    free_run = _after_steps(specification, precision, "the free run", parameters, disordered, marks, runs, condition)
 
     states = {"the disordered state": disordered}
     for mark, fields in zip(marks, runs[0]):
@@ -117,7 +118,7 @@ def make(
         if name != "the disordered state":  # the free run begins with that one
             few = [1] if name in probed or steps < SEVERAL**2 else [1, SEVERAL]
             stepped = oracle(evaluate, [(given, state, few, t) for t in kinds], progress, at + share, share)
-            few_steps.append(_after_steps(specification, precision, name, given, state, few, stepped))
+            few_steps.append(_after_steps(specification, precision, name, given, state, few, stepped, derived[0][0]))
     progress(1.0)
     names = [twin.name for twin in twins.twins(specification, parameters, precision)]
     return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), names)
@@ -153,21 +154,28 @@ def _after_steps(
     state: Fields,
     marks: list[int],
     runs: list[list[Fields]],
+    condition: Fields,
 ) -> Question:
+    """`condition` is that of the derived fields of `state`."""
     answers = []
     # What derives from a state a step later must fit that state; but not where few digits make pairs jump.
     compared = [*specification.state, *(specification.derived if precision.dtype == "float64" else {})]
     envelope = dict.fromkeys(compared, 0.0)
     # With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later.
     jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
+    by_rounding = runs[1:]
+    if not jumps:
+        by_rounding = [t for t in runs[1:] if not _jumped(specification, precision, parameters, t[0], runs[0][0])]
     for k, step in enumerate(marks):
         right = runs[0][k]
         tolerance = {}
         for field in compared:
-            for twin in runs[1:]:
+            for twin in by_rounding:
                 off = specification.difference(parameters, field, twin[k][field], right[field])
                 envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
             floor = FLOOR * precision.eps * float(np.max(np.abs(right[field]), initial=0.0))
+            if field in condition:
+                floor += LEAST_KAPPA * precision.eps * float(np.max(condition[field], initial=0.0))
             tolerance[field] = np.array(MARGIN * envelope[field] + floor + jumps.get(field, 0.0))
         if any(envelope[name] > HORIZON * (field.scale or 1.0) for name, field in specification.state.items()):
             break
@@ -196,6 +204,19 @@ def _derived(
         tolerance[field] = max(LEAST_KAPPA, KAPPA_MARGIN * kappa) * unit
         envelope[field] = kappa
     return Question(name, parameters, state, [Answer(0, right, tolerance, envelope)])
+
+
+def _jumped(
+    specification: Specification, precision: Precision, parameters: Parameters, twin: Fields, right: Fields
+) -> bool:
+    """Whether this twin's first answer lies across a discontinuity: that is not rounding."""
+    return any(
+        bool(
+            np.max(np.abs(specification.difference(parameters, name, twin[name], right[name])), initial=0.0)
+            > _discontinuity(precision) * (field.scale or 1.0)
+        )
+        for name, field in specification.state.items()
+    )
 
 
 def _on_the_edge(specification: Specification, precision: Precision, runs: list[list[Fields]]) -> bool:

@@ -20,6 +20,7 @@ import platformdirs
 
 from portbench.errors import PortFailure
 from portbench.manifest import Manifest, Port
+from portbench.protocol import die_with_the_harness
 
 LONGEST_BUILD = 1800  # seconds
 
@@ -102,6 +103,7 @@ def _run(command: list[str], folder: Path, path: str) -> tuple[int, str]:
             text=True,
             errors="replace",
             start_new_session=True,
+            preexec_fn=die_with_the_harness,
         )
     except OSError as error:
         raise PortFailure("missing", f"its build cannot start: {command[0]}: {error.strerror}") from None

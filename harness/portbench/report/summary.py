@@ -26,7 +26,7 @@ class Row:
     over_spec: Estimate | None
     over_baseline: Estimate | None
     start: float | None  # seconds, median over the warm rounds
-    first_call: float | None  # seconds to load and step once, in a first process with nothing compiled beforehand
+    first_call: float | None  # seconds to load and step once with nothing compiled; of the port's first case only
     build: float | None  # seconds
     memory: int | None  # bytes, peak
     refusal: str  # why there is no figure
@@ -69,7 +69,11 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         p["nanoseconds"] for p in phases if p["phase"] == "start" and not p["cold"] and p["threads"] == threads
     ]
     # A port may compile when it loads or when it first runs: both count.
-    first = [p["nanoseconds"] for p in phases if p["phase"] in ("load", "first_call") and p["cold"]]
+    first = [
+        p["nanoseconds"]
+        for p in phases
+        if p["phase"] in ("load", "first_call") and p["cold"] and here.items() <= p.items()
+    ]
     here_peaks = [m for m in document["memory"] if here.items() <= m.items()]
     # A process that has served other cases keeps what they needed: where no other saw this case first, the least.
     alone = [m["peak"] for m in here_peaks if m.get("fresh", True)]

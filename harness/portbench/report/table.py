@@ -38,6 +38,8 @@ def cells(row: Row, document: dict[str, Any]) -> list[str]:
 def _estimate(e: Estimate | None, ratio: bool = True) -> str:
     if e is None:
         return ""
+    if e.high == float("inf"):
+        return _number(e.value)
     tie = "=" if ratio and e.tie else ""
     return f"{tie}{_number(e.value)} ±{max(1, round(100 * e.uncertainty))}%"
 
