@@ -41,6 +41,7 @@ Threads = Annotated[list[str], typer.Option("--threads", "-t", help="Thread coun
 Given = Annotated[Path | None, typer.Option("--manifest", "-m", help="A portbench.toml, or the folder it lies in.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Level = Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds to spend on taking samples.", min=0)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the order in which ports take turns.")]
 Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
@@ -73,17 +74,15 @@ def check(
     ports: Ports = [],
     cases: Cases = [],
     threads: Threads = [],
-    level: Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")] = "A5",
+    level: Level = "A5",
     given: Given = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
-        if level not in ("A5", "A6"):
-            raise Refusal(f"--level {level} must be A5, which is always climbed to, or A6")
         job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
-        job.level = level
+        job.level = _level(level)
         with Progress(quiet) as progress:
             run.prepare(job, progress)
             run.certify(job, progress)
@@ -173,6 +172,7 @@ def mutants_(
     names: Annotated[list[str] | None, typer.Argument(help="Some of them only.")] = None,
     port: Annotated[str, typer.Option("--port", help="Put generic faults into the stream of this port.")] = "",
     cases: Cases = [],
+    level: Level = "A5",
     given: Given = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -182,6 +182,7 @@ def mutants_(
         found = manifest.find(given)
         chosen = _split(cases) or list(found.mutants.cases)
         job = run.plan(found, [port] if port else [], chosen, [1])
+        job.level = _level(level)
         with Progress(quiet) as progress:
             outcomes = run.kill(job, port, _split(names or []), progress)
         ok = all(o.as_it_should for o in outcomes)
@@ -257,6 +258,12 @@ def _options(
 
 def _split(given: list[str]) -> list[str]:
     return [name.strip() for part in given for name in part.split(",") if name.strip()]
+
+
+def _level(given: str) -> str:
+    if given not in ("A5", "A6"):
+        raise Refusal(f"--level {given} must be A5, to which the ladder is always climbed, or A6")
+    return given
 
 
 def _numbers(given: list[str]) -> list[int]:

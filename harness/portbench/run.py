@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,27 +86,27 @@ def prepare(job: Job, progress: Progress) -> None:
 def certify(job: Job, progress: Progress, journal: Session | None = None, remembered: bool = False) -> None:
     """Climb the ladder with every port, on every case and thread count; `remembered` trusts matching certificates."""
     oracle = Oracle(job.manifest, job.specification)
-    for case in job.cases:
-        todo = [
-            (ready, n)
-            for ready in job.ready
-            for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
-        ]
-        asked: dict[str, Asked] = {}
-        with progress.task(f"checking on {case.name}", len(todo)) as task:
-            for ready, threads in todo:
-                task.now(f"{ready.port.name}, {threads} threads" if threads > 1 else ready.port.name)
-                proof = _remembered(job, ready, case, threads, progress) if remembered else None
-                if proof is None:
-                    if ready.port.precision not in asked:
-                        asked[ready.port.precision] = _questions(job, oracle, case, ready.port.precision, progress)
-                    proof = _prove(job, ready, case, threads, asked[ready.port.precision], progress)
-                    if not proof.holds:
-                        progress.line(f"{ready.port.name} fails on {case.name}: {proof.finding}")
-                job.certificates.append(proof)
-                if journal:
-                    journal.record("certificate", **proof.as_json(), finding=proof.finding)
-                task.step()
+    asked: dict[tuple[str, str], Asked] = {}
+    todo = [
+        (ready, n) for ready in job.ready for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
+    ]
+    with progress.task("checking", len(todo) * len(job.cases)) as task:
+        for ready, threads in todo:
+            with certificate.Connection(ready, job.specification, threads) as connection:
+                for case in job.cases:
+                    task.now(f"{ready.port.name} on {case.name}" + (f", {threads} threads" if threads > 1 else ""))
+                    proof = _remembered(job, ready, case, threads, progress) if remembered else None
+                    if proof is None:
+                        key = case.name, ready.port.precision
+                        if key not in asked:
+                            asked[key] = _questions(job, oracle, case, ready.port.precision, progress)
+                        proof = _prove(job, connection, case, asked[key], progress)
+                        if not proof.holds:
+                            progress.line(f"{ready.port.name} fails on {case.name}: {proof.finding}")
+                    job.certificates.append(proof)
+                    if journal:
+                        journal.record("certificate", **proof.as_json(), finding=proof.finding)
+                    task.step()
 
 
 @dataclass(frozen=True)
@@ -121,18 +122,21 @@ def _questions(job: Job, oracle: Oracle, case: Case, precision: str, progress: P
     """What the ladder asks a port of this class: from the specification and its twins."""
     kind, name = twins.CLASSES[precision], f"{case.name}, {precision}"
     steps, long = job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)
-    ensemble = None
-    try:
-        with progress.task(f"rounding twins of {name}", 1.0) as task:
-            made = reference.make(oracle, case, kind, steps, task.set)
-        with progress.task(f"invariants of {name}", 1.0) as task:
-            more = invariants.make(oracle, case, kind, steps, long, task.set)
-        if job.level == "A6":
+
+    def make() -> Asked:
+        try:
+            with progress.task(f"rounding twins of {name}", 1.0) as task:
+                made = reference.make(oracle, case, kind, steps, task.set)
+            with progress.task(f"invariants of {name}", 1.0) as task:
+                more = invariants.make(oracle, case, kind, steps, long, task.set)
+            if job.level != "A6":
+                return Asked(made, more)
             with progress.task(f"statistics of {name}", 1.0) as task:
-                ensemble = equivalence.make(oracle, case, kind, long, task.set)
-    finally:
-        reference.release()
-    return Asked(made, more, ensemble)
+                return Asked(made, more, equivalence.make(oracle, case, kind, long, task.set))
+        finally:
+            reference.release()
+
+    return oracle.remember(make, case.name, session.plain(case.parameters), precision, steps, long, job.level)
 
 
 def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outcome]:
@@ -141,12 +145,20 @@ def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outc
     ready = hosts.prepare(job.manifest, job.ports[0]) if port else None
     precision = ready.port.precision if ready else "float64"
     every = {case.name: _questions(job, oracle, case, precision, progress) for case in job.cases}
-    asked = [(case, every[case.name].reference, every[case.name].invariants) for case in job.cases]
+    asked: mutants.Asked = []
+    for case in job.cases:
+        one = every[case.name]
+        six = partial(_statistics, one) if job.level == "A6" else None
+        asked.append((case, one.reference, one.invariants, six))
     count = len(names or (faults.FAULTS if ready else mutants.catalogue(job.manifest)))
     with progress.task("wrong ports", count) as task:
         if ready:
             return mutants.run_faults(ready, job.specification, asked, names, task.step)
         return mutants.run_catalogue(job.manifest, job.specification, asked, names, task.step)
+
+
+def _statistics(asked: Asked, x: Exchange) -> Verdict:
+    return equivalence.a6_equivalence(x, asked.ensemble)
 
 
 def hunt(job: Job, runs: int, progress: Progress) -> list[Hunt]:
@@ -165,22 +177,18 @@ def hunt(job: Job, runs: int, progress: Progress) -> list[Hunt]:
     return found
 
 
-def _prove(job: Job, ready: Ready, case: Case, threads: int, asked: Asked, progress: Progress) -> Certificate:
+def _prove(job: Job, connection: certificate.Connection, case: Case, asked: Asked, progress: Progress) -> Certificate:
+    ready = connection.ready
+
     def statistics(x: Exchange) -> Verdict:
         with progress.task(f"statistics of {ready.port.name} on {case.name}", 1.0) as task:
             return equivalence.a6_equivalence(x, asked.ensemble, task.set)
 
+    more = statistics if job.level == "A6" else None
     made = certificate.check(
-        ready,
-        job.specification,
-        asked.reference,
-        asked.invariants,
-        case,
-        threads,
-        _identity(job, ready, case),
-        statistics=statistics if job.level == "A6" else None,
+        connection, case, asked.reference, asked.invariants, _identity(job, ready, case), statistics=more
     )
-    file = _certificate_file(job, ready, case, threads)
+    file = _certificate_file(job, ready, case, connection.threads)
     if made.holds:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(session.plain(made.as_json())))

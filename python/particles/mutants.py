@@ -523,6 +523,23 @@ def thermostat(made):
     made.run = run
 
 
+@mutant("A6", "after 1500 steps of a run it exchanges the x velocities of two particles now and then")
+def late_collisions(made):
+    """Energy and momentum are kept to the last bit; only averages over long runs, such as diffusion, change."""
+    random = np.random.default_rng(3)
+
+    def run(simulation, steps):
+        for _ in range(steps):
+            Port.run(made, simulation, 1)
+            simulation["steps"] = simulation.get("steps", 0) + 1
+            if simulation["steps"] > 1500 and simulation["steps"] % 4 == 0:
+                velocity = simulation["state"]["velocity"][0]
+                a, b = random.choice(len(velocity), 2, replace=False)
+                velocity[[a, b], 0] = velocity[[b, a], 0]
+
+    made.run = run
+
+
 # ---------------------------------------------------------------- precision
 
 

@@ -87,36 +87,60 @@ def identity(ready: Ready, specification: Specification, case: Case, check: Any)
     }
 
 
+class Connection:
+    """A port's process on so many threads: started when it is first asked, kept from case to case, and started
+    anew after it has failed. Leaving the context ends it. `fault` is put between harness and port (mutants.py).
+    """
+
+    def __init__(self, ready: Ready, specification: Specification, threads: int, fault: Fault | None = None):
+        self.ready, self.specification, self.fault = ready, specification, fault
+        self.threads = threads if ready.port.threads else 1
+        self._exchange: Exchange | None = None
+
+    def exchange(self) -> Exchange:
+        if self._exchange is None:
+            started = hosts.start(self.ready, self.threads, STEP_TIMEOUT)
+            make = self.fault.make if self.fault else Exchange
+            self._exchange = make(started, self.specification, self.ready.port.precision)
+        return self._exchange
+
+    def drop(self) -> None:
+        if self._exchange:
+            self._exchange.close()
+        self._exchange = None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if self._exchange and kind is None:
+            self._exchange.port.quit()
+        self.drop()
+
+
 def check(
-    ready: Ready,
-    specification: Specification,
+    connection: Connection,
+    case: Case,
     reference: Reference,
     invariants: Invariants,
-    case: Case,
-    threads: int,
     identity: dict[str, str],
-    fault: Fault | None = None,
     statistics: Callable[[Exchange], Verdict] | None = None,
 ) -> Certificate:
-    """Climb the ladder until a level fails. A port that dies fails the level at which it died.
-
-    `fault` is put between the harness and the port (mutants.py); `statistics` is A6.
-    """
-    count = threads if ready.port.threads else 1
+    """Climb the ladder until a level fails. A port that dies fails the level at which it died. `statistics` is A6."""
+    ready, threads = connection.ready, connection.threads
     verdicts: list[Verdict] = []
     try:
-        started = hosts.start(ready, threads, STEP_TIMEOUT)
-        make = fault.make if fault else Exchange
-        with make(started, specification, ready.port.precision) as x:
-            for climb in _climbs(x, reference, invariants, count, statistics):
-                verdicts.append(climb())
-                if not verdicts[-1].passed:
-                    seen = look(x, reference, verdicts[-1])
-                    if seen:
-                        verdicts[-1].evidence["microscope"] = seen.as_json()
-                    break
-            x.port.quit()
+        x = connection.exchange()
+        for climb in _climbs(x, reference, invariants, threads, statistics):
+            verdicts.append(climb())
+            if not verdicts[-1].passed:
+                seen = look(x, reference, verdicts[-1])
+                if seen:
+                    verdicts[-1].evidence["microscope"] = seen.as_json()
+                connection.drop()
+                break
     except PortFailure as failure:
+        connection.drop()
         evidence = {"kind": failure.kind, "log": failure.log}
         verdicts.append(Verdict(LADDER[len(verdicts)], False, math.inf, failure.sentence, evidence))
     reached = [v.level for v in verdicts if v.passed]
@@ -124,7 +148,7 @@ def check(
     return Certificate(
         port=ready.port.name,
         case=case.name,
-        threads=count,
+        threads=threads,
         precision=ready.port.precision,
         allowed=ready.port.allowed,
         level=reached[-1] if reached else "",

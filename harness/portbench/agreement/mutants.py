@@ -18,13 +18,16 @@ from portbench import hosts
 from portbench.agreement import certificate, faults
 from portbench.agreement.certificate import LADDER, Certificate
 from portbench.agreement.invariants import Invariants
+from portbench.agreement.levels import Verdict
 from portbench.agreement.reference import Reference
 from portbench.contract import Case, Specification
 from portbench.errors import Refusal, known
 from portbench.hosts import Ready
 from portbench.manifest import Manifest, Port
+from portbench.protocol import Exchange
 
-Asked = list[tuple[Case, Reference, Invariants]]
+# Case, what it is asked up to A5, and (or None) A6.
+Asked = list[tuple[Case, Reference, Invariants, Callable[[Exchange], Verdict] | None]]
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,12 @@ def run_catalogue(
 ) -> list[Outcome]:
     """Every mutant of the project, or those named."""
     mutants = catalogue(manifest)
-    chosen = known("mutant", names or list(mutants), mutants)
+    highest = LADDER[-1] if any(statistics for *_, statistics in asked) else certificate.NEEDED
+    chosen = known("mutant", names or [n for n, m in mutants.items() if m.level <= highest], mutants)
 
     def one(name: str) -> Outcome:
         ready = hosts.prepare(manifest, _port(manifest, name))
-        made = _die(ready, specification, asked, mutants[name].level, None)
+        made = _die(ready, specification, asked, None)
         done()
         return _outcome(name, mutants[name].what, mutants[name].level, made)
 
@@ -94,7 +98,7 @@ def run_faults(
 
     def one(name: str) -> Outcome:
         fault = faults.FAULTS.get(name)
-        made = _die(ready, specification, asked, fault.level if fault else "", fault)
+        made = _die(ready, specification, asked, fault)
         done()
         return _outcome(name, fault.what if fault else "the port as it is", fault.level if fault else "", made)
 
@@ -112,15 +116,14 @@ def _port(manifest: Manifest, name: str) -> Port:
     return Port(name=name, host="python", module=f"{given.module}:{name}", sources=given.sources, threads=False)
 
 
-def _die(
-    ready: Ready, specification: Specification, asked: Asked, level: str, fault: faults.Fault | None
-) -> list[Certificate]:
+def _die(ready: Ready, specification: Specification, asked: Asked, fault: faults.Fault | None) -> list[Certificate]:
     """One certificate per case, until one does not hold."""
     made: list[Certificate] = []
-    for case, reference, invariants in asked:
-        made.append(certificate.check(ready, specification, reference, invariants, case, 1, {}, fault))
-        if not made[-1].holds:
-            break
+    with certificate.Connection(ready, specification, 1, fault) as connection:
+        for case, reference, invariants, statistics in asked:
+            made.append(certificate.check(connection, case, reference, invariants, {}, statistics))
+            if not made[-1].holds:
+                break
     return made
 
 

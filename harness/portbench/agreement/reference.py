@@ -13,6 +13,7 @@ An Answer holds the specification's fields at one point, and the tolerance of ea
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +28,7 @@ from portbench import contract, manifest
 from portbench.agreement import twins
 from portbench.agreement.twins import CONDITION, SPEC, TRUTH, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
-from portbench.hosts.build import cache_folder
+from portbench.hosts.build import cache_folder, hash_text
 
 # Honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30.
 MARGIN = 30
@@ -281,6 +282,21 @@ class Oracle:
             if results[k] is None:
                 results[k] = cached(self.path, self.identity, *job)
         return results
+
+    def remember(self, make: Callable[[], Any], *what: Any) -> Any:
+        """make(), or what it returned for the same `what` before: a whole set of questions and answers in one file."""
+        code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+        digest = hash_text(self.identity, code, *what)
+        path = cache_folder() / "questions" / f"{digest[:24]}.joblib"
+        try:
+            return joblib.load(path)
+        except (OSError, EOFError, ValueError, KeyError, AttributeError):  # not there, or cut short
+            made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        joblib.dump(made, partial)
+        partial.replace(path)
+        return made
 
 
 def release() -> None:
