@@ -316,8 +316,15 @@ def symmetries(parameters, random):
 
 def jumps(parameters):
     """How far one pair that is counted inside the cutoff, or is not, moves a field in one step."""
-    kick = abs(pair_force(parameters["cutoff"] ** 2)) * parameters["cutoff"] * parameters["dt"]
-    return {"velocity": kick, "position": kick * parameters["dt"]}
+    cutoff, dt = parameters["cutoff"], parameters["dt"]
+    force = abs(pair_force(cutoff**2)) * cutoff
+    return {
+        "position": force * dt**2,
+        "velocity": force * dt,
+        "force": force,
+        "virial": force * cutoff,
+        "pressure": force * cutoff / (3 * float(np.prod(parameters["box"]))),
+    }
 
 
 def relations(parameters, random):

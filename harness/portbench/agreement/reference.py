@@ -95,8 +95,7 @@ def make(
     disordered = rounded(specification.disordered_state(parameters), precision)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
     runs = oracle(evaluate, [(parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
-    condition = oracle(evaluate, [(parameters, disordered, [0], CONDITION)])[0][0]
-    free_run = _after_steps(specification, precision, "the free run", parameters, disordered, marks, runs, condition)
+    free_run = _after_steps(oracle, precision, "the free run", parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
     for mark, fields in zip(marks, runs[0]):
@@ -119,7 +118,7 @@ def make(
         if name != "the disordered state":  # the free run begins with that one
             few = [1] if name in probed or steps < SEVERAL**2 else [1, SEVERAL]
             stepped = oracle(evaluate, [(given, state, few, t) for t in kinds], progress, at + share, share)
-            few_steps.append(_after_steps(specification, precision, name, given, state, few, stepped, derived[0][0]))
+            few_steps.append(_after_steps(oracle, precision, name, given, state, few, stepped))
     progress(1.0)
     names = [twin.name for twin in twins.twins(specification, parameters, precision)]
     return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), names)
@@ -148,29 +147,27 @@ def rounded_parameters(parameters: Parameters, precision: Precision) -> Paramete
 
 
 def _after_steps(
-    specification: Specification,
+    oracle: Oracle,
     precision: Precision,
     name: str,
     parameters: Parameters,
     state: Fields,
     marks: list[int],
     runs: list[list[Fields]],
-    condition: Fields,
 ) -> Question:
-    """`condition` is that of the derived fields of `state`."""
-    answers = []
-    # What derives from a state a step later must fit that state; but not where few digits make pairs jump.
-    compared = [*specification.state, *(specification.derived if precision.dtype == "float64" else {})]
-    envelope = dict.fromkeys(compared, 0.0)
+    specification, answers = oracle.specification, []
+    envelope = dict.fromkeys(specification.fields, 0.0)
     # With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later.
     jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
     by_rounding = runs[1:]
     if not jumps:
         by_rounding = [t for t in runs[1:] if not _jumped(specification, precision, parameters, t[0], runs[0][0])]
+    there = [(parameters, {n: fields[n] for n in specification.state}, [0], CONDITION) for fields in runs[0]]
+    conditions = [found[0] for found in oracle(evaluate, there)]
     for k, step in enumerate(marks):
-        right = runs[0][k]
+        right, condition = runs[0][k], conditions[k]
         tolerance = {}
-        for field in compared:
+        for field in specification.fields:
             for twin in by_rounding:
                 off = specification.difference(parameters, field, twin[k][field], right[field])
                 envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
