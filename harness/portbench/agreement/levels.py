@@ -213,8 +213,8 @@ def spread(specification: Specification, question: Question, traces: list[list[F
     """The largest difference of any trace from the first, in tolerances, and whether all bits are the same."""
     worst, same = Deviation(), True
     for other in traces[1:]:
-        for answer, a, b in zip(question.answers, traces[0], other):
-            if all(np.array_equal(a[name], b[name]) for name in a):
+        for answer, a, b in zip(question.answers, traces[0], other, strict=True):
+            if all(np.array_equal(a[name], b[name], equal_nan=True) for name in a):  # NaN twice is no race
                 continue
             same = False
             first = Answer(answer.step, {name: a[name] for name in answer.tolerance}, answer.tolerance, {})
@@ -244,7 +244,7 @@ def a4_free_run(x: Exchange, reference: Reference, seen: list[Fields]) -> Verdic
     """`seen` is the trace of the free run."""
     question = reference.free_run
     worst, curve = Deviation(), []
-    for answer, fields in zip(question.answers, seen):
+    for answer, fields in zip(question.answers, seen, strict=True):
         found = compare(x, question, answer, fields)
         curve.append({"step": answer.step, "ratio": found.ratio, "envelope": answer.envelope})
         if not found.ratio <= worst.ratio:
@@ -262,7 +262,7 @@ def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Ver
     """Ask all the questions; the largest ratio of deviation to tolerance decides."""
     worst, count = Deviation(), 0
     for question in questions:
-        for answer, fields in zip(question.answers, trace(x, question)):
+        for answer, fields in zip(question.answers, trace(x, question), strict=True):
             found = compare(x, question, answer, fields)
             count += 1
             if not found.ratio <= worst.ratio:
