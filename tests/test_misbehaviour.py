@@ -21,6 +21,7 @@ MODES = {
     "prints a banner": ("A0", ["Welcome to my port!"]),
     "answers twice": ("A0", ["stdout"]),
     "turns NaN": ("A2", ["nan"]),
+    "lies about the time": ("A0", ["it says that its runs took"]),
     "does nothing": ("A0", ["run 1 changed nothing"]),
     "writes nothing": ("A0", [""]),
     "forgets a field": ("A0", ["never written"]),
@@ -120,13 +121,29 @@ def test_a_port_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert not psutil.pid_exists(port.process.pid) or port.process.poll() is not None
 
 
-def test_clocks_that_lie_get_no_figure(portbench, tmp_path: Path) -> None:
-    """Certified, and then one claims more time than passed, and one none at all: which must not hang us either."""
-    project(tmp_path, "lies about the time", "stops its clock", "")
+def test_a_clock_that_lies_now_and_then_gets_no_figure(portbench, tmp_path: Path) -> None:
+    """It is certified, and found out while it is timed."""
+    project(tmp_path, "lies about the time later", "")
     done = portbench("compare", "--budget", "1", "--quiet", "--json")
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
     assert done.returncode == 1
-    for liar in ("lies-about-the-time", "stops-its-clock"):
-        assert "its clock is wrong" in rows[liar]["refusal"]
-        assert rows[liar]["time"] is None
+    liar = rows["lies-about-the-time-later"]
+    assert "its clock is wrong" in liar["refusal"]
+    assert liar["time"] is None
     assert rows["right"]["time"]["value"] > 0
+
+
+def test_a_specification_that_says_no_time_passed_ends_nevertheless(portbench, tmp_path: Path) -> None:
+    """Its clock leaves out its own start, and for short runs nothing may be left."""
+    project(tmp_path, "")
+    (tmp_path / "instant.py").write_text(
+        (WAVE / "wave.py").read_text() + "\n\nright = advance\n"
+        "def advance(parameters, state, steps, add=np.sum):\n"
+        "    import time\n    time.sleep(0.01 if steps == 0 else 0)\n"
+        "    return right(parameters, state, steps, add)\n"
+    )
+    manifest = (tmp_path / "portbench.toml").read_text()
+    manifest = manifest.replace('spec = "wave"', 'spec = "instant"').replace("python-path = [", 'python-path = [".", ')
+    (tmp_path / "portbench.toml").write_text(manifest)
+    done = portbench("compare", "--budget", "1", "--quiet", "--json", timeout=120)
+    assert json.loads(done.stdout)["rows"]

@@ -60,9 +60,10 @@ def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
     assert done.returncode == 0, [c["finding"] for c in said["certificates"]] or said["missing"]
     assert len(said["certificates"]) == 3 * (1 + bundled.ports[name].threads)
     for certificate in said["certificates"]:
-        assert certificate["level"] == "A4"
-        assert certificate["horizon"] == 200
-        assert certificate["verdicts"][-1]["ratio"] < 0.5  # honest ports are far inside
+        assert certificate["level"] == "A5"
+        assert certificate["horizon"] >= (100 if certificate["precision"] == "float32" else 200)
+        for verdict in certificate["verdicts"]:
+            assert verdict["ratio"] < 0.5, verdict["finding"]  # honest ports are far inside, at every level
 
 
 def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specification) -> None:
@@ -82,12 +83,12 @@ def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specifica
 
 def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specification) -> None:
     need(bundled, name)
-    case = spec.cases(["liquid-500"], {})[0]
+    case = spec.cases(["melt-4k"], {})[0]  # large enough for every port to divide it
     state = spec.disordered_state(case.parameters)
     results = []
     for threads in (1, 2):
         with running(bundled, spec, name, threads) as x:
-            results.append(after(x, case.parameters, state, 150))
+            results.append(after(x, case.parameters, state, 60))
     assert same_bits(*results)
 
 
@@ -189,6 +190,5 @@ def test_end_of_input_ends_it(name: str, bundled: Manifest) -> None:
     port = hosts.start(hosts.prepare(bundled, bundled.ports[name]), 1, 300)
     with port:
         port.hello()
-        os.close(os.dup(0))
         port._in.close()
         assert port.process.wait(20) == 0

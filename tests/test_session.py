@@ -84,7 +84,7 @@ def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: 
     rows = {(r["port"], r["threads"]): r for r in said["rows"]}
     assert set(rows) == {("honest", 1), ("honest", 2), ("spec", 1), ("spec", 2)}
     row = rows["honest", 1]
-    assert row["level"] == "A4"
+    assert row["level"] == "A5"
     assert row["time"]["low"] <= row["time"]["value"] <= row["time"]["high"]
     assert 0.5 < row["over_spec"]["value"] < 2  # it is the specification
     assert row["memory"] > 1e7
@@ -101,7 +101,7 @@ def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: 
     assert (abs(frame["ns_per_unit"] / per_unit - 1) < 1e-12).all()
     shown = portbench("report", said["session"])
     assert "tiny: 64 particles, 1 thread" in shown.stdout
-    assert "| honest | A4/2 |" in portbench("report", said["session"], "--markdown").stdout
+    assert "| honest | A5/2 |" in portbench("report", said["session"], "--markdown").stdout
 
 
 def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_both_ports_are_certified_and_timed(portbench, project: Path) -> None:
     rows = {(r["case"], r["port"]): r for r in json.loads(done.stdout)["rows"]}
     assert set(rows) == {(case, port) for case in ("short", "long") for port in ("vectorised", "c", "spec")}
     for case in ("short", "long"):
-        assert rows[case, "c"]["level"] == rows[case, "vectorised"]["level"] == "A4"
+        assert rows[case, "c"]["level"] == rows[case, "vectorised"]["level"] == "A5"
         assert rows[case, "c"]["over_spec"]["low"] > 2
         assert rows[case, "c"]["build"] > 0
 
@@ -37,7 +37,9 @@ def test_a_wrong_port_of_it_dies(portbench, project: Path) -> None:
     done = portbench("check", "--json", "--quiet", "--ports", "vectorised", cwd=project)
     certificate = json.loads(done.stdout)["certificates"][0]
     assert done.returncode == 1
-    assert certificate["verdicts"][-1]["level"] == "A4"
+    assert certificate["verdicts"][-1]["level"] == "A3"
+    guesses = certificate["verdicts"][-1]["evidence"]["microscope"]["guesses"]
+    assert "off by one step" in [guess["cause"] for guess in guesses]
 
 
 def test_the_harness_never_speaks_of_particles() -> None:

@@ -15,6 +15,7 @@ from portbench import exchange
 from portbench.contract import Specification
 
 MODE = sys.argv[1]
+STARTED = time.perf_counter()
 SPEC = Specification(wave)
 parameters, state = None, None
 
@@ -65,8 +66,8 @@ def run(steps: str) -> str:
         state = wave.advance(parameters, state, int(steps))
     if MODE == "lies about the time":
         return "ok nanoseconds=999999999999999"
-    if MODE == "stops its clock":
-        return "ok nanoseconds=0"
+    if MODE == "lies about the time later" and time.perf_counter() - STARTED > 1 and int(steps) > 100:
+        return f"ok nanoseconds={(time.perf_counter_ns() - begin) // 4}"
     if MODE == "turns NaN":
         next(iter(state.values())).flat[-1] = np.nan
     return f"ok nanoseconds={time.perf_counter_ns() - begin}"

@@ -82,4 +82,5 @@ def hunt(
 
 
 def _same(a: list[Fields], b: list[Fields]) -> bool:
-    return all(np.array_equal(one[name], other[name]) for one, other in zip(a, b) for name in one)
+    both = zip(a, b, strict=True)
+    return all(np.array_equal(one[name], other[name], equal_nan=True) for one, other in both for name in one)
