@@ -121,7 +121,7 @@ def test_a_case_of_ones_own(portbench, tmp_path: Path) -> None:
     write(tmp_path, '[check]\nsteps = {default = 5}\n[cases.mine]\nbase = "tiny"\ntemperature = 1.0\n')
     done = portbench("check", "--cases", "mine", "--json", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["certificates"][0]["level"] == "A4"
+    assert json.loads(done.stdout)["certificates"][0]["level"] == "A5"
 
 
 @pytest.mark.parametrize(

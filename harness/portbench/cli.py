@@ -75,13 +75,14 @@ def check(
     cases: Cases = [],
     threads: Threads = [],
     level: Level = "A5",
+    seeds: Annotated[int, typer.Option("--seeds", help="Each case from so many initial states.", min=0)] = 0,
     given: Given = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
-        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads), seeds)
         job.level = _level(level)
         with Progress(quiet) as progress:
             run.prepare(job, progress)

@@ -78,10 +78,11 @@ class Check(_Table):
     long: dict[str, int] = {}
 
     def steps_of(self, case: str) -> int:
+        case = case.partition("#")[0]  # of a case with a seed of its own: that of the case
         return self.steps.get(case, self.steps.get("default", 100))
 
     def long_of(self, case: str) -> int:
-        return self.long.get(case, self.long.get("default", 10 * self.steps_of(case)))
+        return self.long.get(case.partition("#")[0], self.long.get("default", 10 * self.steps_of(case)))
 
 
 class Mutants(_Table):

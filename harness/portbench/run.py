@@ -49,12 +49,17 @@ class Job:
         return all(c.holds for c in self.certificates) and not set(self.missing) & set(self.asked_for)
 
 
-def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[int]) -> Job:
-    """Refusal, in one sentence, if any of it cannot be."""
+def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[int], seeds: int = 0) -> Job:
+    """Refusal, in one sentence, if any of it cannot be. With `seeds`, each case with seed = 1 ... seeds."""
     specification = contract.load(manifest)
     if not manifest.ports:
         raise Refusal(f"{manifest.path} has no [ports.NAME] table: there is nothing to compare")
     names = cases or manifest.compare.cases or list(specification.module.CASES)[:1]
+    own = dict(manifest.cases)
+    if seeds:
+        known("case", names, {**specification.module.CASES, **own})
+        names = [f"{name}#{seed}" for name in names for seed in range(1, seeds + 1)]
+        own |= {name: {"base": name.partition("#")[0], "seed": int(name.partition("#")[2])} for name in names}
     required = os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()
     known("port", required, manifest.ports)
     chosen = manifest.choose_ports(ports)
@@ -64,7 +69,7 @@ def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[i
         manifest=manifest,
         specification=specification,
         ports=chosen,
-        cases=specification.cases(names, manifest.cases),
+        cases=specification.cases(names, own),
         threads=list(dict.fromkeys(threads)) or [1],
         asked_for=[*ports, *(name for name in required if name in [p.name for p in chosen])],
     )

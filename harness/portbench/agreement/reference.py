@@ -28,6 +28,7 @@ from portbench import contract, manifest
 from portbench.agreement import twins
 from portbench.agreement.twins import CONDITION, SPEC, TRUTH, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
+from portbench.hosts import memory
 from portbench.hosts.build import cache_folder, hash_text
 
 # Honest ports were measured at up to 1.74 times the envelope, wrong ones (sigma off by 1e-12) at 118 times 30.
@@ -319,4 +320,5 @@ def evaluate(
 
 @lru_cache(maxsize=1)
 def specification_at(path: str) -> Specification:
+    memory.keep()
     return contract.load(manifest.read(Path(path)))

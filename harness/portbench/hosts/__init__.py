@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy
 
 from portbench.errors import PortFailure
-from portbench.hosts import build, julia
+from portbench.hosts import build, julia, memory
 from portbench.manifest import Manifest, Port
 from portbench.protocol import RunningPort
 
@@ -44,6 +44,7 @@ class Ready:
             "MKL_NUM_THREADS": count,
             "NUMBA_NUM_THREADS": count,
             "NUMBA_CACHE_DIR": str(build.cache_folder() / "numba" / self.sources_hash[:16]),
+            **memory.ENVIRONMENT,
             "MODULAR_TELEMETRY_ENABLED": "false",
             "MODULAR_CRASH_REPORTING_ENABLED": "false",
             "PYTHONUNBUFFERED": "1",

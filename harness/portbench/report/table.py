@@ -13,9 +13,10 @@ from portbench.report.summary import Row, rows
 from portbench.timing.statistics import Estimate
 
 _KEY = (
-    "agrees: the highest rung reached with all below it; A4/n is a free run of n steps inside the envelope of the\n"
+    "agrees: the highest rung reached with all below it; /n is a free run of n steps inside the envelope of the\n"
     "rounding twins. Times are medians; x is how many times faster than; ± is half the 95 % interval; = is a tie.\n"
-    "start: until the process answers. first: load and step once, nothing compiled before. MB: peak of the process."
+    "start: until the process answers. first: load and step once, nothing compiled before (of the case that came\n"
+    "first). MB: peak of the process."
 )
 
 
@@ -27,7 +28,7 @@ def columns(document: dict[str, Any]) -> list[str]:
 
 def cells(row: Row, document: dict[str, Any]) -> list[str]:
     """The text of one row, in the order of columns()."""
-    level = f"{row.level}/{row.horizon}" if row.level == "A4" else row.level or "none"
+    level = f"{row.level}/{row.horizon}" if row.horizon else row.level or "none"
     shown = [row.port, level, _estimate(row.time, ratio=False), _estimate(row.over_spec)]
     if document["baseline"]:
         shown.append(_estimate(row.over_baseline))
