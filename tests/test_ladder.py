@@ -107,6 +107,30 @@ def test_generic_faults_know_nothing_of_particles() -> None:
         assert outcome["as_it_should"], outcome
 
 
+def test_what_the_readme_says_of_the_ladder_is_in_results() -> None:
+    """The published matrix is of this catalogue, and nothing in it lived that should not."""
+    published = json.loads((ROOT / "results" / "mutants.json").read_text())["mutants"]
+    assert {m["name"] for m in published} == set(MUTANTS)
+    assert all(m["as_it_should"] for m in published)
+    wrong = sum(1 for m in published if m["level"])
+    climbs = json.loads((ROOT / "results" / "no-false-alarms.json").read_text())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"runs {wrong} wrong ports" in readme
+    assert f"{climbs['false_alarms']} false alarms in {climbs['climbs']} climbs" in readme
+
+
+@pytest.mark.parametrize("port", ["numpy", "mojo", "mojo-f32"])
+def test_right_ports_pass_whatever_the_seed(port: str, bundled: Manifest, portbench) -> None:
+    """The short form of tests/benchmarks/no_false_alarms.py."""
+    need(bundled, port)
+    done = portbench(
+        "check", "--ports", port, "--cases", "tiny,tiny-walls", "--seeds", "2", "--json", "--quiet", cwd=ROOT
+    )
+    found = json.loads(done.stdout)["certificates"]
+    assert len(found) == 4
+    assert all(c["holds"] for c in found), [c["finding"] for c in found]
+
+
 floats = st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=50)
 
 

@@ -61,16 +61,17 @@ def test_a_killed_harness_loses_nothing_and_leaves_nobody(tmp_path: Path) -> Non
     assert set(frame["port"]) == {"honest", "spec"}
 
 
-def test_ctrl_c_ends_in_good_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_a_polite_kill_end_in_good_order(number: int, status: int, tmp_path: Path) -> None:
     harness = start(tmp_path)
     wait_for_samples(tmp_path, 1)
     children = psutil.Process(harness.pid).children(recursive=True)
-    harness.send_signal(signal.SIGINT)
+    harness.send_signal(number)
     _, said = harness.communicate(timeout=20)
-    assert harness.returncode == 130
+    assert harness.returncode == status
     assert gone(children)
     assert "every finished sample is in" in said
-    assert "interrupted" in said
+    assert ("interrupted" in said) == (number == signal.SIGINT)
     assert "Traceback" not in said
 
 

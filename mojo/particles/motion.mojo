@@ -11,7 +11,8 @@ from .threads import Team
 
 def advance(mut system: System, steps: Int, mut team: Team) raises:
     """Go on by so many time steps; with none, only compute the forces."""
-    team.share[forces](system)
+    if steps == 0 or not system.forced:
+        team.share[forces](system)
     for _ in range(steps):
         team.share[kick_and_drift](system)
         check_motion(system)
@@ -21,6 +22,7 @@ def advance(mut system: System, steps: Int, mut team: Team) raises:
             team.share[move_images](system)
         team.share[forces_and_kick](system)
     check_forces(system)
+    system.forced = True
 
 
 def kick_and_drift(mut system: System, number: Int):

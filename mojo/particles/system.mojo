@@ -34,6 +34,8 @@ struct System(Copyable, Movable):
     """Of the particles."""
     var force: List[Vec]
     """On the particles, as last computed."""
+    var forced: Bool
+    """Whether the forces are those at the present positions."""
     var source: List[Int32]
     """The particle that each image copies."""
 
@@ -68,6 +70,7 @@ struct System(Copyable, Movable):
         self.position = position.copy()
         self.velocity = velocity.copy()
         self.force = List[Vec](length=self.particles, fill=Vec(0))
+        self.forced = False
         self.source = List[Int32]()
         self.shift = List[Vec](length=self.particles, fill=Vec(0))
         var reach = self.cutoff + self.skin
@@ -98,6 +101,7 @@ struct System(Copyable, Movable):
         for i in range(self.particles):
             self.position[i] = self.first_position[i]
             self.velocity[i] = self.first_velocity[i]
+        self.forced = False
         for ref part in self.parts:
             part.astray = False
 
