@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from particles.mutants import MUTANTS
+from portbench import run
 from portbench.agreement import twins
 from portbench.agreement.faults import FAULTS
-from portbench.manifest import Manifest
+from portbench.manifest import Compare, Manifest
+from portbench.progress import Progress
 
 KILLED_BY_A5 = [name for name, mutant in MUTANTS.items() if mutant.level <= "A5"]
 
@@ -117,6 +119,22 @@ def test_what_the_readme_says_of_the_ladder_is_in_results() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert f"runs {wrong} wrong ports" in readme
     assert f"{climbs['false_alarms']} false alarms in {climbs['climbs']} climbs" in readme
+
+
+def test_a_float32_port_lives_only_where_it_says_so(bundled: Manifest) -> None:
+    """The same program twice, once declared as float64; those that hide it are in the catalogue."""
+    need(bundled, "mojo-f32")
+    honest = bundled.ports["mojo-f32"]
+    ports = {"honest": honest, "liar": honest.model_copy(update={"precision": "float64"})}
+    ports = {name: port.model_copy(update={"name": name}) for name, port in ports.items()}
+    job = run.plan(bundled.model_copy(update={"ports": ports, "compare": Compare()}), [], ["tiny"], [1])
+    with Progress(quiet=True) as progress:
+        run.prepare(job, progress)
+        run.certify(job, progress)
+    found = {c.port: c for c in job.certificates}
+    assert found["honest"].holds, found["honest"].finding
+    assert found["liar"].level == ""
+    assert "declares float64 and the port says float32" in found["liar"].finding
 
 
 @pytest.mark.parametrize("port", ["numpy", "mojo", "mojo-f32"])

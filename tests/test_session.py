@@ -17,7 +17,7 @@ from test_bad_input import write
 import portbench as package
 from portbench import session
 from portbench.errors import Refusal
-from portbench.report import table
+from portbench.report import summary, table
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
@@ -106,12 +106,15 @@ def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: 
 
 
 def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) -> None:
-    """After an edit of the port's source its old certificate does not count."""
+    """After an edit of the port's source its old certificate does not count, and a line says why."""
     write(tmp_path, "[check]\nsteps = {default = 2}\n")
     cache = {"PORTBENCH_CACHE": str(tmp_path / "cache")}
     arguments = ("bench", "--cases", "tiny", "--budget", "0", "--json")
     assert "rounding twins" in portbench(*arguments, **cache).stderr
-    assert "rounding twins" not in portbench(*arguments, **cache).stderr
+    (kept,) = (tmp_path / "cache" / "certificates").rglob("*.json")
+    made = kept.stat().st_mtime_ns
+    assert "stale" not in portbench(*arguments, **cache).stderr
+    assert kept.stat().st_mtime_ns == made  # it was believed, and not proved again
     text = (tmp_path / "honest.py").read_text()
     (tmp_path / "honest.py").write_text(text.replace('sim["p"], sim["s"], steps', 'sim["p"], sim["s"], 2 * steps'))
     done = portbench(*arguments, **cache)
@@ -119,6 +122,21 @@ def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) ->
     assert done.returncode == 1
     assert row["time"] is None
     assert row["refusal"].startswith("A3: ")
+    assert "honest: its certificate on tiny is stale: the sources changed; it is checked again" in done.stderr
+    assert not kept.exists()  # a failure is not remembered: the next time may show another
+
+
+def test_a_report_believes_no_certificate_of_other_sources() -> None:
+    """Nor, for two threads, one that was made with one thread."""
+    document = session.read(ROOT / "results" / "readme.json")
+    assert all(row.time for row in summary.rows(document))
+    for port in document["ports"]:
+        port["sources_hash"] = "another"
+    rows = [row for row in summary.rows(document) if row.port != "spec"]
+    assert not any(row.time for row in rows)
+    assert {row.refusal for row in rows} == {"its certificate is stale: it is of other sources than those that ran"}
+    assert session.certificate(document, "numpy", "melt-4k", 2)
+    assert not session.certificate(document, "mojo", "melt-4k", 2)
 
 
 def test_a_file_that_is_no_session(tmp_path: Path) -> None:

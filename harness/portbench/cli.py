@@ -210,13 +210,13 @@ def races_(
         with Progress(quiet) as progress:
             run.prepare(job, progress)
             found = run.hunt(job, runs, progress)
-        ok = not any(h.raced for h in found) and not set(job.missing) & set(job.asked_for)
+        ok = all(h.sound for h in found) and not set(job.missing) & set(job.asked_for)
         if as_json:
             _print_json("races", ok, missing=job.missing, hunts=[h.as_json() for h in found])
         else:
             shown = Table("port", "case", "threads", "runs of each", "verdict", "finding")
             for h in found:
-                colour = "red" if h.raced else "green"
+                colour = "green" if h.sound else "red"
                 counts = ", ".join(map(str, h.threads))
                 verdict = f"[{colour}]{h.verdict}[/{colour}]"
                 shown.add_row(h.port, h.case, counts, str(h.runs), verdict, escape(h.finding))

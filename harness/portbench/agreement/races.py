@@ -8,6 +8,7 @@ data race       farther apart than rounding explains
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from portbench.agreement.certificate import STEP_TIMEOUT
 from portbench.agreement.levels import spread, trace
 from portbench.agreement.reference import Reference
 from portbench.contract import Fields, Specification
+from portbench.errors import PortFailure
 from portbench.hosts import Ready
 from portbench.protocol import Exchange
 
@@ -39,11 +41,11 @@ class Hunt:
     finding: str
 
     @property
-    def raced(self) -> bool:
-        return self.verdict == "data race"
+    def sound(self) -> bool:
+        return self.verdict not in ("data race", "died")
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "raced": self.raced}
+        return {**asdict(self), "sound": self.sound}
 
 
 def hunt(
@@ -54,7 +56,22 @@ def hunt(
     runs: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Hunt:
-    """PortFailure if the port dies."""
+    """All runs, and what they say of the port; one that dies is said to have died."""
+    try:
+        return _hunt(ready, specification, reference, threads, runs, progress)
+    except PortFailure as failure:
+        name, case = ready.port.name, reference.case
+        return Hunt(name, case, threads, runs, "died", math.inf, {}, failure.sentence)
+
+
+def _hunt(
+    ready: Ready,
+    specification: Specification,
+    reference: Reference,
+    threads: list[int],
+    runs: int,
+    progress: Callable[[], None],
+) -> Hunt:
     traces: dict[int, list[list[Fields]]] = {}
     for count in threads if ready.port.threads else [1]:
         traces[count] = []

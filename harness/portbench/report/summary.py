@@ -47,12 +47,21 @@ def rows(document: dict[str, Any]) -> list[Row]:
     return made
 
 
+def _not_covered(certificate: dict[str, Any] | None, port: dict[str, Any]) -> str:
+    """Why this certificate does not stand for what ran; empty if it does."""
+    if not certificate:
+        return "it was not checked"
+    if certificate["identity"].get("sources") != port["sources_hash"]:
+        return "its certificate is stale: it is of other sources than those that ran"
+    return "" if certificate["holds"] else str(certificate["finding"])
+
+
 def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int, port: dict[str, Any]) -> Row:
     name = port["name"]
     certificate = session.certificate(document, name, case, threads)
     refusal = port["missing"]
     if not refusal and name != SPEC_PORT:
-        refusal = "it was not checked" if not certificate else "" if certificate["holds"] else certificate["finding"]
+        refusal = _not_covered(certificate, port)
     here = {"port": name, "case": case, "threads": threads}
     if not refusal:
         died = [f["sentence"] for f in document["failures"] if here.items() <= f.items()]
