@@ -101,7 +101,7 @@ def make(
     states = {"the disordered state": disordered}
     for mark, fields in zip(marks, runs[0]):
         then = {name: fields[name] for name in specification.state}
-        states[f"the state after {mark} steps"] = rounded(then, precision)
+        states[f"the state after {mark} step{'s' * (mark > 1)}"] = rounded(then, precision)
     asked = {name: (parameters, state) for name, state in states.items()}
     probed = {
         f"the probe '{name}'": (rounded_parameters(given, precision), rounded(state, precision))
