@@ -309,7 +309,7 @@ def test_one_piece_of_code_judges_every_language(portbench, tmp_path: Path) -> N
     assert done.returncode == 1, done.stderr
     found = [c["verdicts"][-1]["evidence"] for c in (in_python, in_c)]
     for certificate, evidence in zip((in_python, in_c), found):
-        assert certificate["finding"].startswith("A3: displacement[37] after 1 step from the state after 1 steps is ")
+        assert certificate["finding"].startswith("A3: displacement[37] after 1 step from the state after 1 step is ")
         assert evidence["got"] - evidence["want"] == pytest.approx(SHIFT, rel=1e-3)
     for what in ("field", "index", "step", "from", "want_hex", "tolerance"):
         assert found[0][what] == found[1][what]
