@@ -62,16 +62,13 @@ def search_path() -> str:
 def missing(manifest: Manifest, port: Port) -> str:
     """One sentence on what this port lacks here and how to get it; empty if nothing."""
     get = f": {port.install}" if port.install else ""
-    for source in port.sources:
-        if not (manifest.root / source).exists():
-            return f"its source {source} does not exist in {manifest.root}"
-    if not source_files(manifest.root, port.sources):
-        return f"its sources, {', '.join(port.sources)}, hold no file"
     for name in port.requires:
         if find_spec(name.partition(".")[0]) is None:
             return f"the Python package {name} is not installed{get}"
     if port.host == "julia":
-        return julia.missing(manifest.root / port.project, get)
+        lack = julia.missing(manifest.root / port.project, get)
+        if lack:
+            return lack
     if port.host == "executable":
         tool = (port.build or port.run)[0]
         if (
@@ -80,6 +77,11 @@ def missing(manifest: Manifest, port: Port) -> str:
             and not (manifest.root / tool).exists()
         ):
             return f"the {'compiler' if port.build else 'program'} {tool} is not on the PATH{get}"
+    for source in port.sources:
+        if not (manifest.root / source).exists():
+            return f"its source {source} does not exist in {manifest.root}"
+    if not source_files(manifest.root, port.sources):
+        return f"its sources, {', '.join(port.sources)}, hold no file"
     return ""
 
 
