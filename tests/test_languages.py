@@ -20,7 +20,6 @@ from portbench import hosts
 from portbench.hosts import julia
 from portbench.manifest import Manifest
 
-
 MOJO_TESTS = sorted((ROOT / "mojo" / "test").glob("test_*.mojo"))
 IN_FLOAT32 = [f for f in MOJO_TESTS if f.stem in ("test_forces", "test_neighbours")]  # where the type matters most
 
@@ -110,7 +109,7 @@ def test_a_required_port_that_is_missing_fails_the_run(portbench, tmp_path: Path
     environment = {"PYTHON_JULIACALL_EXE": str(tmp_path / "no-julia"), "PYTHON_JULIACALL_PROJECT": str(tmp_path)}
     (tmp_path / "portbench.toml").write_text(
         (ROOT / "portbench.toml").read_text().replace('["python"]', f'["{ROOT / "python"}"]')
-        .replace("[compare]\n", '[compare]\nports = ["numpy", "julia"]\n')
+        .replace('ports = ["numpy", "numba", "julia", "mojo"]', 'ports = ["numpy", "julia"]')
         .replace('"python/particles', f'"{ROOT}/python/particles').replace('"julia/', f'"{ROOT}/julia/')
         .replace('project = "julia"', f'project = "{ROOT}/julia"')
     )  # fmt: skip
