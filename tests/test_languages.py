@@ -21,7 +21,7 @@ from portbench.hosts import julia
 from portbench.manifest import Manifest
 
 MOJO_TESTS = sorted((ROOT / "mojo" / "test").glob("test_*.mojo"))
-IN_FLOAT32 = [f for f in MOJO_TESTS if f.stem in ("test_forces", "test_neighbours")]  # where the type matters most
+IN_FLOAT32 = [f for f in MOJO_TESTS if f.stem == "test_neighbours"]  # where the type matters most
 
 
 @pytest.mark.parametrize(
