@@ -52,7 +52,7 @@ def test_it_compares_outside_the_repository(wheel: Path, bundled: Manifest, tmp_
     )
     assert done.returncode == 0, done.stderr + done.stdout
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
-    assert rows["numpy"]["level"] == rows["mojo"]["level"] == rows["numba"]["level"] == "A4"
+    assert rows["numpy"]["level"] == rows["mojo"]["level"] == rows["numba"]["level"] == "A5"
     assert list((here / "results").glob("*.json"))
     shown = subprocess.run(
         [sys.executable, "-c", "import particles, portbench; print(particles.__file__, portbench.__file__)"],
