@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -213,6 +214,15 @@ class Exchange:
             return exchange.read_parameters(outbox), {name: a.astype(float) for name, a in fields.items()}
         except exchange.BadFiles as error:
             raise PortFailure("protocol", f"{self.port.name} saved a folder in which {error}") from None
+
+    def follow(self, parameters: Parameters, state: Fields, marks: Iterable[int]) -> Iterator[Fields]:
+        """Load this state, and give what is saved after each of `marks` steps from it."""
+        self.load(parameters, state)
+        step = 0
+        for mark in marks:
+            self.port.run(mark - step)
+            step = mark
+            yield self.save(parameters)[1]
 
     def _fresh(self, name: str) -> Path:
         folder = self.folder / name

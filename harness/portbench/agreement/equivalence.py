@@ -79,12 +79,7 @@ def a6_equivalence(x: Exchange, asked: Ensemble | None, progress: Callable[[floa
         return Verdict("A6", True, 0.0, "nothing was asked: the specification has no statistics, or no long run here")
     runs = []
     for done, start in enumerate(asked.starts):
-        x.load(asked.parameters, start)
-        samples, step = [], 0
-        for mark in asked.marks:
-            x.port.run(mark - step)
-            step = mark
-            samples.append(x.save(asked.parameters)[1])
+        samples = list(x.follow(asked.parameters, start, asked.marks))
         runs.append(x.specification.statistics(asked.parameters, samples))
         progress((done + 1) / len(asked.starts))
     figures = [_test(name, right, np.array([r[name] for r in runs])) for name, right in asked.found.items()]

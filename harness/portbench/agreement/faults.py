@@ -44,13 +44,12 @@ class _Faulty(Exchange):
     def __init__(self, port: RunningPort, specification: Specification, precision: str = "float64"):
         super().__init__(port, specification, precision)
         self.right_run = port.run
-        self.loads = self.steps = 0
+        self.steps = 0
         self.random = np.random.default_rng()
         port.run = self.run  # type: ignore[method-assign]
 
     def load(self, parameters: Parameters, state: Fields) -> None:
         super().load(parameters, state)
-        self.loads += 1
         self.steps = 0
 
     def run(self, steps: int, timeout: float | None = None) -> int:

@@ -245,13 +245,8 @@ def evaluate_end(
 
 
 def _port_series(x: Exchange, asked: Series) -> dict[str, np.ndarray]:
-    x.load(asked.parameters, asked.state)
     seen: dict[str, list[np.ndarray]] = {}
-    step = 0
-    for mark in [0, *asked.marks]:
-        x.port.run(mark - step)
-        step = mark
-        _, fields = x.save(asked.parameters)
+    for fields in x.follow(asked.parameters, asked.state, [0, *asked.marks]):
         for name, value in x.specification.conserved(asked.parameters, fields).items():
             seen.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in seen.items()}
@@ -341,9 +336,7 @@ def there_and_back(
 def _there_and_back(x: Exchange, asked: Question) -> Fields:
     state, steps = asked.state, asked.answers[0].step
     for _ in range(2):
-        x.load(asked.parameters, state)
-        x.port.run(steps)
-        _, fields = x.save(asked.parameters)
+        (fields,) = x.follow(asked.parameters, state, [steps])
         state = x.specification.reverse(asked.parameters, {name: fields[name] for name in x.specification.state})
     return state
 
@@ -388,13 +381,9 @@ def run_related(
 def _run_related(x: Exchange, asked: Question, relation: str) -> tuple[Question, Fields]:
     """The port's own plain run as the right answer, and what it gives for the changed one."""
     steps = asked.answers[0].step
-    x.load(asked.parameters, asked.state)
-    x.port.run(steps)
-    _, plain = x.save(asked.parameters)
+    (plain,) = x.follow(asked.parameters, asked.state, [steps])
     other, do, undo = x.specification.relations(asked.parameters, _random())[relation]
-    x.load(other, do(asked.state))
-    x.port.run(steps)
-    _, fields = x.save(other)
+    (fields,) = x.follow(other, do(asked.state), [steps])
     right = {name: plain[name] for name in x.specification.state}
     answer = Answer(steps, right, asked.answers[0].tolerance, asked.answers[0].envelope)
     return Question(f"the start {relation}", asked.parameters, asked.state, [answer]), undo(fields)

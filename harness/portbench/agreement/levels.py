@@ -198,13 +198,7 @@ def _refusals(x: Exchange, parameters: Parameters, state: Fields) -> str:
 
 def trace(x: Exchange, question: Question) -> list[Fields]:
     """What the port gives at each of the question's answers."""
-    x.load(question.parameters, question.state)
-    seen, step = [], 0
-    for answer in question.answers:
-        x.port.run(answer.step - step)
-        step = answer.step
-        seen.append(x.save(question.parameters)[1])
-    return seen
+    return list(x.follow(question.parameters, question.state, [answer.step for answer in question.answers]))
 
 
 def a1_determinism(specification: Specification, reference: Reference, traces: list[list[Fields]]) -> Verdict:

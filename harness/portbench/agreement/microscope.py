@@ -395,8 +395,7 @@ def _guess_other_answer(x: Exchange, scene: _Scene, name: str) -> Iterator[Guess
     """Whether it gives what belongs to the state that was loaded before this one."""
     still = scene.got[name]
     if scene.step == 0 and len(np.unique(still)) >= FEW:
-        again = {n: a + 0.0 for n, a in _state(x, scene.before).items()}
-        moved = x.specification.advance(scene.parameters, again, 1)
+        moved = x.specification.advance(scene.parameters, _state(x, scene.before), 1)
         x.load(scene.parameters, moved)
         if np.array_equal(x.save(scene.parameters)[1][name], still):
             yield Guess(

@@ -58,19 +58,10 @@ def catalogue(manifest: Manifest) -> dict[str, Any]:
     """The project's own mutants, by name: each has `level` and `what`."""
     if not manifest.mutants.module:
         raise Refusal(f"{manifest.path} names no catalogue of mutants: add [mutants] with `module`, or give --port")
-    for folder in manifest.python_path():
-        _on_path(str(folder))
-    try:
+    try:  # its folder is on the path since the specification was loaded
         return dict(importlib.import_module(manifest.mutants.module).MUTANTS)
     except (ImportError, AttributeError) as error:
         raise Refusal(f"The catalogue of mutants '{manifest.mutants.module}' cannot be imported: {error}") from None
-
-
-def _on_path(folder: str) -> None:
-    import sys
-
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
 
 
 def run_catalogue(
