@@ -90,12 +90,12 @@ def prepare(job: Job, progress: Progress) -> None:
 
 def certify(job: Job, progress: Progress, journal: Session | None = None, remembered: bool = False) -> None:
     """Climb the ladder with every port, on every case and thread count; `remembered` trusts matching certificates."""
-    oracle = Oracle(job.manifest, job.specification)
     asked: dict[tuple[str, str], Asked] = {}
     todo = [
         (ready, n) for ready in job.ready for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
     ]
-    with progress.task("checking", len(todo) * len(job.cases)) as task:
+    shown = progress.task("checking", len(todo) * len(job.cases))
+    with Oracle(job.manifest, job.specification) as oracle, shown as task:
         for ready, threads in todo:
             with certificate.Connection(ready, job.specification, threads) as connection:
                 for case in job.cases:
@@ -129,27 +129,24 @@ def _questions(job: Job, oracle: Oracle, case: Case, precision: str, progress: P
     steps, long = job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)
 
     def make() -> Asked:
-        try:
-            with progress.task(f"rounding twins of {name}", 1.0) as task:
-                made = reference.make(oracle, case, kind, steps, task.set)
-            with progress.task(f"invariants of {name}", 1.0) as task:
-                more = invariants.make(oracle, case, kind, steps, long, task.set)
-            if job.level != "A6":
-                return Asked(made, more)
-            with progress.task(f"statistics of {name}", 1.0) as task:
-                return Asked(made, more, equivalence.make(oracle, case, kind, long, task.set))
-        finally:
-            reference.release()
+        with progress.task(f"rounding twins of {name}", 1.0) as task:
+            made = reference.make(oracle, case, kind, steps, task.set)
+        with progress.task(f"invariants of {name}", 1.0) as task:
+            more = invariants.make(oracle, case, kind, steps, long, task.set)
+        if job.level != "A6":
+            return Asked(made, more)
+        with progress.task(f"statistics of {name}", 1.0) as task:
+            return Asked(made, more, equivalence.make(oracle, case, kind, long, task.set))
 
     return oracle.remember(make, case.name, session.plain(case.parameters), precision, steps, long, job.level)
 
 
 def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outcome]:
     """The kill matrix: of the project's catalogue, or of generic faults in the stream of one port."""
-    oracle = Oracle(job.manifest, job.specification)
     ready = hosts.prepare(job.manifest, job.ports[0]) if port else None
     precision = ready.port.precision if ready else "float64"
-    every = {case.name: _questions(job, oracle, case, precision, progress) for case in job.cases}
+    with Oracle(job.manifest, job.specification) as oracle:
+        every = {case.name: _questions(job, oracle, case, precision, progress) for case in job.cases}
     asked: mutants.Asked = []
     for case in job.cases:
         one = every[case.name]
@@ -168,17 +165,16 @@ def _statistics(asked: Asked, x: Exchange) -> Verdict:
 
 def hunt(job: Job, runs: int, progress: Progress) -> list[Hunt]:
     """The race hunter, with every port on every case."""
-    oracle = Oracle(job.manifest, job.specification)
     found = []
     for case in job.cases:
-        asked: dict[str, Asked] = {}
+        with Oracle(job.manifest, job.specification) as oracle:
+            kinds = dict.fromkeys(ready.port.precision for ready in job.ready)
+            asked = {kind: _questions(job, oracle, case, kind, progress) for kind in kinds}
         with progress.task(f"hunting races on {case.name}", len(job.ready) * runs * len(job.threads)) as task:
             for ready in job.ready:
-                kind = ready.port.precision
-                if kind not in asked:
-                    asked[kind] = _questions(job, oracle, case, kind, progress)
                 task.now(ready.port.name)
-                found.append(races.hunt(ready, job.specification, asked[kind].reference, job.threads, runs, task.step))
+                asked_of_it = asked[ready.port.precision].reference
+                found.append(races.hunt(ready, job.specification, asked_of_it, job.threads, runs, task.step))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from portbench.agreement.faults import Fault
 from portbench.agreement.invariants import Invariants, a5_invariants
 from portbench.agreement.levels import Verdict
 from portbench.agreement.microscope import Guess, Sight, look
-from portbench.agreement.reference import Reference
+from portbench.agreement.reference import Reference, ladder
 from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure
 from portbench.hosts import Ready, build
@@ -75,7 +74,6 @@ class Certificate:
 
 def identity(ready: Ready, specification: Specification, case: Case, check: Any) -> dict[str, str]:
     """All that a certificate depends on, each named so that a stale one can say what has changed."""
-    ladder = sorted(Path(__file__).parent.glob("*.py"))
     return {
         "sources": ready.sources_hash,
         "toolchain": ready.toolchain,
@@ -83,7 +81,7 @@ def identity(ready: Ready, specification: Specification, case: Case, check: Any)
         "specification": build.hash_text(specification.source.read_text(encoding="utf-8")),
         "case": build.hash_text(session.plain(case.parameters)),
         "length of the check": build.hash_text(session.plain(check)),
-        "ladder": build.hash_text(__version__, np.__version__, [p.read_text(encoding="utf-8") for p in ladder]),
+        "ladder": build.hash_text(__version__, np.__version__, ladder()),
     }
 
 

@@ -46,12 +46,12 @@ def make(
     """None where the specification offers no statistics, or the manifest allows this case no long run."""
     if not long or not oracle.specification.offers("statistics"):
         return None
-    parameters = rounded_parameters(case.parameters, precision)
+    parameters = rounded_parameters(case.parameters, precision.dtype)
     state = oracle.specification.disordered_state(parameters)
     random = np.random.default_rng(11)
     starts = [
         # towards zero: what was inside its bounds stays there
-        rounded({n: a * (1 - APART * random.random(a.shape)) for n, a in state.items()}, precision)
+        rounded({n: a * (1 - APART * random.random(a.shape)) for n, a in state.items()}, precision.dtype)
         for _ in range(RUNS)
     ]
     marks = [round(m) for m in np.linspace(long / 2, long, SAMPLES)]

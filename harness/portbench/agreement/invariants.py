@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.stats
@@ -27,15 +27,19 @@ import scipy.stats
 from portbench.agreement import twins
 from portbench.agreement.levels import Deviation, Verdict, compare
 from portbench.agreement.reference import (
-    FLOOR,
     LEAST_KAPPA,
     MARGIN,
     Answer,
     Oracle,
     Question,
+    checkpoints,
+    evaluate,
+    jumps_of,
+    largest,
     rounded,
     rounded_parameters,
     specification_at,
+    tolerance_of,
 )
 from portbench.agreement.twins import CONDITION, SPEC, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
@@ -46,7 +50,7 @@ FALSE_ALARM = 1e-5  # two-sided, for each interval
 LOST = 0.01  # in units of a field's scale: twins that are farther apart than this are independent
 FINER = (1, 2, 4)
 NOISE = 1e3  # an error of fewer roundings than this has no order
-SHORT = 50  # steps of the runs there, and back again
+PART = 20  # the runs there and back again take this part of the steps of A4
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,6 @@ class Series:
 class Invariants:
     """All that A5 asks of a port of one precision class on one case."""
 
-    case: str
     long: Series | None
     reversal: Question | None
     relations: dict[str, Question]
@@ -89,23 +92,28 @@ def make(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Invariants:
     """Run the specification and its twins; from the cache, where this was done before."""
-    specification, parameters = oracle.specification, rounded_parameters(case.parameters, precision)
-    state = rounded(specification.disordered_state(parameters), precision)
+    specification, parameters = oracle.specification, rounded_parameters(case.parameters, precision.dtype)
+    state = rounded(specification.disordered_state(parameters), precision.dtype)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
-    some = kinds if steps > SHORT else kinds[:3]  # a specification so slow that few steps are asked for
-    there = max(1, min(SHORT, steps) // 2)
+    marks = checkpoints(steps)
+    there = max(mark for mark in marks if mark <= max(1, steps // PART))
+    some = kinds if there > 1 else kinds[:3]  # a specification so slow that few steps are asked for
     long_series = _long(oracle, precision, parameters, state, long, kinds, progress) if long else None
-    reversal = None
+    reversal, related = None, {}
+    steps_finer: tuple[list[Series], list[Interval]] = ([], [])
     if specification.offers("reverse"):
         reversal = _reversal(oracle, precision, parameters, state, there, some, progress)
-    related = {}
-    for name in specification.relations(parameters, _random()):
-        related[name] = _related(oracle, precision, parameters, state, there, some, name, progress)
-    steps_finer: tuple[list[Series], list[Interval]] = ([], [])
+    names = list(specification.relations(parameters, _random()))
+    if names:  # the plain runs are those of A4
+        runs = oracle(evaluate, [(parameters, state, marks, twin) for twin in kinds])
+        plain = [run[marks.index(there)] for run in runs]
+        for done, name in enumerate(names):
+            progress(0.8 + 0.1 * done / len(names))
+            related[name] = _related(oracle, precision, parameters, state, there, kinds[:3], name, plain)
     if specification.offers("refine") and specification.offers("conserved"):
         steps_finer = _order(oracle, precision, parameters, state, there, some, progress)
     progress(1.0)
-    return Invariants(case.name, long_series, reversal, related, *steps_finer)
+    return Invariants(long_series, reversal, related, *steps_finer)
 
 
 def a5_invariants(x: Exchange, asked: Invariants) -> Verdict:
@@ -137,8 +145,11 @@ def a5_invariants(x: Exchange, asked: Invariants) -> Verdict:
 
     if asked.reversal:
         note_question("reversal", "there and back again", asked.reversal, _there_and_back(x, asked.reversal))
+    plain: Fields = {}
     for name, question in asked.relations.items():
-        note_question("relation", name, *_run_related(x, question, name))
+        if not plain:
+            (plain,) = x.follow(question.parameters, question.state, [question.answers[0].step])
+        note_question("relation", name, *_run_related(x, question, name, plain))
     if asked.order:
         values = orders([_port_series(x, series) for series in asked.order])
         for interval in asked.orders:
@@ -178,8 +189,7 @@ def _long(
     condition = runs[0]["conserved"]
     ends = [run["end"] for run in runs[1:]]
     apart = max(
-        float(np.max(np.abs(oracle.specification.difference(parameters, name, end[name], ends[0][name])), initial=0.0))
-        / (field.scale or 1.0)
+        largest(oracle.specification, parameters, name, end, ends[0]) / (field.scale or 1.0)
         for end in ends[1:]
         for name, field in oracle.specification.state.items()
     )
@@ -233,15 +243,6 @@ def series(
             seen.setdefault(name, []).append(value)
     end = back({name: now[name] for name in specification.state})
     return {"conserved": {name: np.array(values) for name, values in seen.items()}, "end": end}
-
-
-def evaluate_end(
-    path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin
-) -> Fields:
-    """The state after the last of the marks."""
-    specification = specification_at(path)
-    now, back = twins.start(specification, parameters, state, twin)
-    return back(specification.advance(parameters, now, marks[-1], twins.ADDS[twin.add](twin.seed)))
 
 
 def _port_series(x: Exchange, asked: Series) -> dict[str, np.ndarray]:
@@ -349,15 +350,11 @@ def _related(
     steps: int,
     kinds: list[Twin],
     relation: str,
-    progress: Callable[[float], None],
+    plain: list[Fields],
 ) -> Question:
-    jobs = [(parameters, state, [steps], twin, relation, precision) for twin in kinds[:3]]
-    ends = oracle(run_related, jobs, progress, 0.8, 0.1)
-    plain = [
-        {name: run[name] for name in oracle.specification.state}
-        for run in oracle(evaluate_end, [(parameters, state, [steps], twin) for twin in kinds], progress, 0.85, 0.0)
-    ]
-    return _question(oracle.specification, precision, relation, parameters, state, steps, plain[0], ends + plain[1:])
+    ends = oracle(run_related, [(parameters, state, [steps], twin, relation, precision.dtype) for twin in kinds])
+    specification, right = oracle.specification, {name: plain[0][name] for name in oracle.specification.state}
+    return _question(specification, precision, relation, parameters, state, steps, right, ends + plain[1:])
 
 
 def run_related(
@@ -368,25 +365,24 @@ def run_related(
     marks: list[int],
     twin: Twin,
     relation: str,
-    precision: Precision,
+    dtype: str,
 ) -> Fields:
     """The state after marks[0] steps of the changed start, changed back."""
     specification = specification_at(path)
     other, do, undo = specification.relations(parameters, _random())[relation]
-    now, back = twins.start(specification, other, rounded(do(state), precision), twin)
+    now, back = twins.start(specification, other, rounded(do(state), dtype), twin)
     now = specification.advance(other, now, marks[0], twins.ADDS[twin.add](twin.seed))
     return undo(back(now))
 
 
-def _run_related(x: Exchange, asked: Question, relation: str) -> tuple[Question, Fields]:
+def _run_related(x: Exchange, asked: Question, relation: str, plain: Fields) -> tuple[Question, Fields]:
     """The port's own plain run as the right answer, and what it gives for the changed one."""
-    steps = asked.answers[0].step
-    (plain,) = x.follow(asked.parameters, asked.state, [steps])
+    answer = asked.answers[0]
     other, do, undo = x.specification.relations(asked.parameters, _random())[relation]
-    (fields,) = x.follow(other, do(asked.state), [steps])
+    (fields,) = x.follow(other, do(asked.state), [answer.step])
     right = {name: plain[name] for name in x.specification.state}
-    answer = Answer(steps, right, asked.answers[0].tolerance, asked.answers[0].envelope)
-    return Question(f"the start {relation}", asked.parameters, asked.state, [answer]), undo(fields)
+    question = Question(f"the start {relation}", asked.parameters, asked.state, [replace(answer, fields=right)])
+    return question, undo(fields)
 
 
 def _question(
@@ -399,13 +395,14 @@ def _question(
     right: Fields,
     ends: list[Fields],
 ) -> Question:
-    tolerance, envelope = {}, {}
-    jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
-    for field in specification.state:
-        off = [specification.difference(parameters, field, end[field], right[field]) for end in ends]
-        envelope[field] = max(float(np.max(np.abs(o), initial=0.0)) for o in off)
-        floor = FLOOR * precision.eps * float(np.max(np.abs(right[field]), initial=0.0))
-        tolerance[field] = np.array(MARGIN * envelope[field] + floor + jumps.get(field, 0.0))
+    jumps = jumps_of(specification, parameters, precision)
+    envelope = {
+        field: max(largest(specification, parameters, field, end, right) for end in ends)
+        for field in specification.state
+    }
+    tolerance = {
+        field: tolerance_of(precision, envelope[field], right[field], jumps.get(field, 0.0)) for field in envelope
+    }
     return Question(name, parameters, state, [Answer(steps, right, tolerance, envelope)])
 
 

@@ -74,7 +74,6 @@ class Reference:
     few_steps: list[Question]  # A3
     free_run: Question  # A4
     growth: float  # by which factor the envelope of the free run grows in one step
-    twins: list[str]
 
     @property
     def horizon(self) -> int:
@@ -92,19 +91,20 @@ def make(
     """Run the specification and its twins; from the cache, where this was done before."""
     specification = oracle.specification
     marks = checkpoints(steps)
-    parameters = rounded_parameters(case.parameters, precision)
-    disordered = rounded(specification.disordered_state(parameters), precision)
+    parameters = rounded_parameters(case.parameters, precision.dtype)
+    disordered = rounded(specification.disordered_state(parameters), precision.dtype)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
     runs = oracle(evaluate, [(parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
     free_run = _after_steps(oracle, precision, "the free run", parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
-    for mark, fields in zip(marks, runs[0]):
+    # where few steps can be asked for, the states between are much alike
+    for mark, fields in list(zip(marks, runs[0]))[0 if steps >= SEVERAL**2 else -1 :]:
         then = {name: fields[name] for name in specification.state}
-        states[f"the state after {mark} step{'s' * (mark > 1)}"] = rounded(then, precision)
+        states[f"the state after {mark} step{'s' * (mark > 1)}"] = rounded(then, precision.dtype)
     asked = {name: (parameters, state) for name, state in states.items()}
     probed = {
-        f"the probe '{name}'": (rounded_parameters(given, precision), rounded(state, precision))
+        f"the probe '{name}'": (rounded_parameters(given, precision.dtype), rounded(state, precision.dtype))
         for name, (given, state) in specification.probes(np.dtype(precision.dtype).type).items()
     }
     kernel, few_steps = [], []
@@ -121,8 +121,7 @@ def make(
             stepped = oracle(evaluate, [(given, state, few, t) for t in kinds], progress, at + share, share)
             few_steps.append(_after_steps(oracle, precision, name, given, state, few, stepped))
     progress(1.0)
-    names = [twin.name for twin in twins.twins(specification, parameters, precision)]
-    return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), names)
+    return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run))
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -131,20 +130,40 @@ def checkpoints(steps: int) -> list[int]:
     return [*marks, max(1, steps)]
 
 
-def rounded(state: Fields, precision: Precision) -> Fields:
-    """The state in numbers that a port of this class can hold."""
-    return {name: a.astype(precision.dtype).astype(float) for name, a in state.items()}
+def rounded(state: Fields, dtype: str) -> Fields:
+    """The state in numbers that a port of this type can hold."""
+    return {name: a.astype(dtype).astype(float) for name, a in state.items()}
 
 
-def rounded_parameters(parameters: Parameters, precision: Precision) -> Parameters:
+def rounded_parameters(parameters: Parameters, dtype: str) -> Parameters:
     """The same for parameters: or else the rounding of a box side would hide what a port does."""
 
     def one(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(one(v) for v in value)
-        return float(np.dtype(precision.dtype).type(value)) if isinstance(value, float) else value
+        return float(np.dtype(dtype).type(value)) if isinstance(value, float) else value
 
     return {name: one(value) for name, value in parameters.items()}
+
+
+def largest(specification: Specification, parameters: Parameters, name: str, a: Fields, b: Fields) -> float:
+    """The largest difference between two of the field `name`."""
+    return float(np.max(np.abs(specification.difference(parameters, name, a[name], b[name])), initial=0.0))
+
+
+def jumps_of(specification: Specification, parameters: Parameters, precision: Precision) -> dict[str, float]:
+    """With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later."""
+    return specification.jumps(parameters) if precision.dtype == "float32" else {}
+
+
+def tolerance_of(
+    precision: Precision, envelope: float, right: np.ndarray, jump: float = 0.0, condition: np.ndarray | None = None
+) -> np.ndarray:
+    """How far a right port may be after steps, where its twins were found no farther than `envelope`."""
+    floor = FLOOR * precision.eps * float(np.max(np.abs(right), initial=0.0))
+    if condition is not None:
+        floor += LEAST_KAPPA * precision.eps * float(np.max(condition, initial=0.0))
+    return np.array(MARGIN * envelope + floor + jump)
 
 
 def _after_steps(
@@ -158,8 +177,7 @@ def _after_steps(
 ) -> Question:
     specification, answers = oracle.specification, []
     envelope = dict.fromkeys(specification.fields, 0.0)
-    # With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later.
-    jumps = specification.jumps(parameters) if precision.dtype == "float32" else {}
+    jumps = jumps_of(specification, parameters, precision)
     by_rounding = runs[1:]
     if not jumps:
         by_rounding = [t for t in runs[1:] if not _jumped(specification, precision, parameters, t[0], runs[0][0])]
@@ -169,13 +187,11 @@ def _after_steps(
         right, condition = runs[0][k], conditions[k]
         tolerance = {}
         for field in specification.fields:
-            for twin in by_rounding:
-                off = specification.difference(parameters, field, twin[k][field], right[field])
-                envelope[field] = max(envelope[field], float(np.max(np.abs(off), initial=0.0)))
-            floor = FLOOR * precision.eps * float(np.max(np.abs(right[field]), initial=0.0))
-            if field in condition:
-                floor += LEAST_KAPPA * precision.eps * float(np.max(condition[field], initial=0.0))
-            tolerance[field] = np.array(MARGIN * envelope[field] + floor + jumps.get(field, 0.0))
+            apart = [largest(specification, parameters, field, twin[k], right) for twin in by_rounding]
+            envelope[field] = max([envelope[field], *apart])
+            tolerance[field] = tolerance_of(
+                precision, envelope[field], right[field], jumps.get(field, 0.0), condition.get(field)
+            )
         if any(envelope[name] > HORIZON * (field.scale or 1.0) for name, field in specification.state.items()):
             break
         answers.append(Answer(step, right, tolerance, dict(envelope)))
@@ -210,10 +226,7 @@ def _jumped(
 ) -> bool:
     """Whether this twin's first answer lies across a discontinuity: that is not rounding."""
     return any(
-        bool(
-            np.max(np.abs(specification.difference(parameters, name, twin[name], right[name])), initial=0.0)
-            > _discontinuity(precision) * (field.scale or 1.0)
-        )
+        largest(specification, parameters, name, twin, right) > _discontinuity(precision) * (field.scale or 1.0)
         for name, field in specification.state.items()
     )
 
@@ -243,7 +256,9 @@ def _growth(free_run: Question) -> float:
 
 
 class Oracle:
-    """Asks the specification, in parallel processes and through the cache."""
+    """Asks the specification, in parallel processes and through the cache. Leaving the context ends the processes:
+    none may idle beside a port that is timed.
+    """
 
     def __init__(self, source: manifest.Manifest, specification: Specification):
         self.specification = specification
@@ -251,6 +266,12 @@ class Oracle:
         text = specification.source.read_bytes() + Path(twins.__file__).read_bytes()
         self.identity = hashlib.sha256(text + np.__version__.encode()).hexdigest()
         self.memory = joblib.Memory(cache_folder() / "twins", verbose=0)
+
+    def __enter__(self) -> Oracle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
     def __call__(
         self,
@@ -283,8 +304,7 @@ class Oracle:
 
     def remember(self, make: Callable[[], Any], *what: Any) -> Any:
         """make(), or what it returned for the same `what` before: a whole set of questions and answers in one file."""
-        code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
-        digest = hash_text(self.identity, code, *what)
+        digest = hash_text(self.identity, ladder(), *what)
         path = cache_folder() / "questions" / f"{digest[:24]}.joblib"
         try:
             return joblib.load(path)
@@ -297,9 +317,10 @@ class Oracle:
         return made
 
 
-def release() -> None:
-    """End the processes in which twins ran: none may idle beside a port that is timed."""
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+@lru_cache(maxsize=1)
+def ladder() -> str:
+    """A hash of the ladder's own text: another ladder asks other questions."""
+    return hash_text(*(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def evaluate(

@@ -87,7 +87,7 @@ def jittered(seed: int) -> Add:
     random = np.random.default_rng(seed)
 
     def add(terms: np.ndarray, axis: int) -> np.ndarray:
-        off = random.uniform(-0.5, 0.5, terms.shape).astype(terms.dtype) * np.finfo(terms.dtype).eps
+        off = random.integers(-128, 128, terms.shape, dtype=np.int8) * (np.finfo(terms.dtype).eps / 256)
         return one_at_a_time(terms * (1 + off), axis)
 
     return add
