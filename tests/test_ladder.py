@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from particles.mutants import MUTANTS
-from portbench import run
+from portbench import load_results, run
 from portbench.agreement import twins
 from portbench.agreement.faults import FAULTS
 from portbench.manifest import Compare, Manifest
@@ -83,6 +83,14 @@ def test_the_microscope_leads_to_the_line(name: str, outcomes: dict[str, dict]) 
 
 def test_right_answers_get_no_guess(outcomes: dict[str, dict]) -> None:
     assert not any(m["guesses"] for m in outcomes.values() if not m["level"])
+
+
+def test_the_report_prints_the_matrix(portbench) -> None:
+    """The one in results/ as a table and as Markdown, and no session is made of it."""
+    shown = portbench("report", "results/mutants.json", cwd=ROOT)
+    assert shown.returncode == 0 and "wrong ports died in time" in shown.stdout and "dt-1e-9" in shown.stdout
+    assert "| dt-1e-9 | " in portbench("report", "results/mutants.json", "--markdown", cwd=ROOT).stdout
+    assert set(load_results(ROOT / "results")["session"]) == {"readme"}
 
 
 def test_statistics_see_what_no_other_level_can(portbench) -> None:

@@ -5,6 +5,7 @@ Exit status: 0 if everything asked for held, 1 if not, 2 if it could not be aske
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sys
@@ -22,7 +23,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import summary, table
+from portbench.report import kills, summary, table
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
@@ -190,7 +191,7 @@ def mutants_(
         if as_json:
             _print_json("mutants", ok, mutants=[o.as_json() for o in outcomes])
         else:
-            _print_kills(outcomes)
+            kills.print_table(outcomes, Console())
         raise typer.Exit(0 if ok else 1)
 
 
@@ -226,12 +227,23 @@ def races_(
 
 @app.command()
 def report(
-    path: Annotated[Path, typer.Argument(help="A session file, or the journal of a session that was killed.")],
+    path: Annotated[
+        Path, typer.Argument(help="A session file, the journal of a killed session, or what `mutants --json` printed.")
+    ],
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the table of a session again."""
+    """Print the table of a session, or a kill matrix, again."""
     with _sentences():
+        outcomes = _kill_matrix(path)
+        if outcomes:
+            if as_json:
+                print(path.read_text(encoding="utf-8"), end="")
+            elif markdown:
+                print(kills.markdown(outcomes), end="")
+            else:
+                kills.print_table(outcomes, Console())
+            return
         document = session.read(path)
         if as_json:
             rows = [r.as_json() for r in summary.rows(document)]
@@ -240,6 +252,18 @@ def report(
             print(table.markdown(document), end="")
         else:
             table.print_tables(document, Console())
+
+
+def _kill_matrix(path: Path) -> list[Outcome]:
+    """What `mutants --json` printed into this file; empty if it holds something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if (document["schema"], document["command"]) != (OUTPUT_SCHEMA, "mutants"):
+            return []
+        names = {f.name for f in dataclasses.fields(Outcome)}
+        return [Outcome(**{name: m[name] for name in names}) for m in document["mutants"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _version(wanted: bool) -> None:
@@ -308,24 +332,6 @@ def _print_certificates(job: run.Job) -> None:
                 console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     for name, why in job.missing.items():
         console.print(f"[yellow]missing[/yellow] {name}: {escape(why)}", highlight=False, soft_wrap=True)
-
-
-def _print_kills(outcomes: list[Outcome]) -> None:
-    console = Console()
-    shown = Table("wrong port", "what is wrong", "must die by", "died by")
-    for o in outcomes:
-        colour = "green" if o.as_it_should else "red"
-        died = o.killed_by or ("lives, as it should" if not o.level else "LIVES")
-        shown.add_row(o.name, escape(o.what), o.level or "-", f"[{colour}]{died}[/{colour}]")
-    console.print(shown)
-    wrong = [o for o in outcomes if o.level]
-    killed = sum(o.as_it_should for o in wrong)
-    right = [o for o in outcomes if not o.level]
-    lived = sum(o.as_it_should for o in right)
-    console.print(f"{killed} of {len(wrong)} wrong ports died in time; {lived} of {len(right)} right ones live")
-    for o in outcomes:
-        if not o.as_it_should:
-            console.print(f"[red]{o.name}[/red]: {escape(o.finding)}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -117,7 +117,7 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
     ns_per_step, ns_per_unit, level (agreement reached), certified. docs/session.md has the details.
     """
     path = Path(path)
-    files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
+    files = [path] if path.is_file() else [f for f in sorted(path.glob("*.json*")) if _looks_like_one(f)]
     if not files:
         raise Refusal(f"There is no session in {path}: run `portbench compare` first")
     frames = []
@@ -130,6 +130,12 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
         frame["certified"] = [bool(c and c["holds"]) for c in found]
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def _looks_like_one(file: Path) -> bool:
+    """Whether a file in a folder of results is a session, and not another command's document."""
+    with file.open(encoding="utf-8") as opened:
+        return SCHEMA.split("/")[0] in opened.read(200)
 
 
 def certificate(document: dict[str, Any], port: str, case: str, threads: int) -> dict[str, Any] | None:

@@ -410,7 +410,10 @@ def statistics(parameters, samples):
 
 
 def terms(parameters, state, name, index):
-    """The terms whose sum is one component of one force: [(what it is, value)]; None for other fields."""
+    """The terms whose sum is one component of one force: [(what it is, value)]; None for other fields.
+
+    In the type of the state's arrays, as all else.
+    """
     if name != "force":
         return None
     one, i, axis = index
@@ -418,9 +421,9 @@ def terms(parameters, state, name, index):
     d = separation(parameters, x[i : i + 1].T, x.T)[:, 0]
     r2 = np.sum(d * d, axis=0)
     r2[i] = np.inf
-    near = np.flatnonzero(r2 < parameters["cutoff"] ** 2)
+    near = np.flatnonzero(r2 < x.dtype.type(parameters["cutoff"]) ** 2)
     return [
-        (f"the pair of particles {i} and {j} at r = {np.sqrt(r2[j]):.16g}", float(pair_force(r2[j]) * d[axis, j]))
+        (f"the pair of particles {i} and {j} at r = {float(r2[j]) ** 0.5:.16g}", pair_force(r2[j]) * d[axis, j])
         for j in near
     ]
 

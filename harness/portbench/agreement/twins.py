@@ -180,6 +180,11 @@ def truth_is_affordable(state: Fields) -> bool:
     return sum(a.size for a in state.values()) <= (MOST_FOR_LONG if long_double_is_wider() else MOST_FOR_MPMATH)
 
 
+def affordable_witnesses() -> int:
+    """Elements of each derived field that are evaluated in more digits where the state is too large for all."""
+    return 64 if long_double_is_wider() else 4
+
+
 def long_double_is_wider() -> bool:
     return bool(np.finfo(np.longdouble).eps < np.finfo(float).eps)
 
