@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +25,13 @@ from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
 from portbench.report import kills, summary, table
+from portbench.report.remarks import remarks
+from portbench.timing.scheduler import Plan
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
 DEFAULT_BUDGET = 45.0
+DEFAULT_PRECISION = 0.02
 
 app = typer.Typer(
     help="Which language do I take this simulation to? Proves that ports agree with their specification; times them.",
@@ -43,8 +47,10 @@ Given = Annotated[Path | None, typer.Option("--manifest", "-m", help="A portbenc
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Level = Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")]
-Budget = Annotated[float, typer.Option("--budget", help="Seconds to spend on taking samples.", min=0)]
-Seed = Annotated[int, typer.Option("--seed", help="Of the order in which ports take turns.")]
+Budget = Annotated[float | None, typer.Option("--budget", help="Seconds to spend on taking samples [45].", min=0)]
+Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 1% [2%].")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of the order in which ports take turns [1].")]
+Resume = Annotated[Path | None, typer.Option("--resume", help="Go on with this journal of a stopped session.")]
 Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
 
 
@@ -105,15 +111,19 @@ def bench(
     ports: Ports = [],
     cases: Cases = [],
     threads: Threads = [],
-    budget: Budget = DEFAULT_BUDGET,
-    seed: Seed = 1,
+    budget: Budget = None,
+    precision: Precision = "",
+    seed: Seed = None,
+    resume: Resume = None,
     given: Given = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
-    _measure("bench", ports, cases, threads, budget, seed, given, results, as_json, quiet)
+    with _sentences():
+        wanted = Wanted(_split(ports), _split(cases), _numbers(threads), budget, _share(precision), seed)
+        _measure("bench", wanted, resume, given, results, as_json, quiet)
 
 
 @app.command()
@@ -121,52 +131,87 @@ def compare(
     ports: Ports = [],
     cases: Cases = [],
     threads: Threads = [],
-    budget: Budget = DEFAULT_BUDGET,
-    seed: Seed = 1,
+    budget: Budget = None,
+    precision: Precision = "",
+    seed: Seed = None,
+    resume: Resume = None,
     given: Given = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """The main job: check every port, time those that agree, and print the table."""
-    _measure("compare", ports, cases, threads, budget, seed, given, results, as_json, quiet)
+    with _sentences():
+        wanted = Wanted(_split(ports), _split(cases), _numbers(threads), budget, _share(precision), seed)
+        _measure("compare", wanted, resume, given, results, as_json, quiet)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was given on the command line, and what was not."""
+
+    ports: list[str]
+    cases: list[str]
+    threads: list[int]
+    budget: float | None
+    precision: float | None
+    seed: int | None
+
+    def plan(self, before: dict[str, Any], baseline: str) -> Plan:
+        """With what an interrupted session went by, or else the defaults, where nothing was given."""
+        every = {"budget": DEFAULT_BUDGET, "precision": DEFAULT_PRECISION, "seed": 1} | before
+        own = {"budget": self.budget, "precision": self.precision, "seed": self.seed}
+        return Plan(**(every | {k: v for k, v in own.items() if v is not None} | {"baseline": baseline}))
 
 
 def _measure(
     command: str,
-    ports: list[str],
-    cases: list[str],
-    threads: list[str],
-    budget: float,
-    seed: int,
+    wanted: Wanted,
+    resume: Path | None,
     given: Path | None,
     results: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    with _sentences():
-        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
-        journal = session.Session(results, run.header(job, command))
-        try:
-            with Progress(quiet) as progress:
-                run.prepare(job, progress)
-                run.record_ports(job, journal)
-                run.certify(job, progress, journal, remembered=command == "bench")
-                run.take_samples(job, journal, progress, budget, seed)
-        except BaseException:
-            print(f"Stopped; every finished sample is in {journal.journal}", file=sys.stderr)
-            raise
-        path = journal.finish()
-        document = session.read(path)
-        held = job.held and not document["failures"]
-        if as_json:
-            rows = [r.as_json() for r in summary.rows(document)]
-            _print_json(command, held, session=str(path), missing=job.missing, rows=rows)
-        else:
-            console = Console()
-            table.print_tables(document, console)
-            console.print(f"session: {path}", highlight=False, soft_wrap=True)
-        raise typer.Exit(0 if held else 1)
+    found = manifest.find(given)
+    if resume:
+        if wanted.ports or wanted.cases or wanted.threads != [1]:
+            raise Refusal("--resume goes on with the ports, cases and threads of its session: give none of them")
+        journal = session.Session.resume(resume)
+        header = journal.so_far()
+        if "ports_asked_for" not in header:
+            raise Refusal(f"{resume} was made by an earlier portbench, and cannot be resumed")
+        job = run.plan(found, header["ports_asked_for"], list(header["cases"]), header["threads"])
+        plan = wanted.plan(header["plan"], found.compare.baseline)
+    else:
+        job = run.plan(found, wanted.ports, wanted.cases, wanted.threads)
+        plan = wanted.plan({}, found.compare.baseline)
+        journal = session.Session(results, run.header(job, command, plan, wanted.ports))
+    try:
+        with Progress(quiet) as progress:
+            run.prepare(job, progress)
+            run.still_the_same(job, journal)
+            run.record_ports(job, journal)
+            run.certify(job, progress, journal, remembered=command == "bench" or resume is not None)
+            run.take_samples(job, journal, progress, plan)
+    except BaseException:
+        print(
+            f"Stopped; every finished sample is in {journal.journal}: "
+            f"`portbench {command} --resume {journal.journal}` goes on",
+            file=sys.stderr,
+        )
+        raise
+    path = journal.finish()
+    document = session.read(path)
+    held = job.held and not document["failures"]
+    if as_json:
+        rows = [r.as_json() for r in summary.rows(document)]
+        _print_json(command, held, session=str(path), missing=job.missing, rows=rows, remarks=remarks(document))
+    else:
+        console = Console()
+        table.print_tables(document, console)
+        console.print(f"session: {path}", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if held else 1)
 
 
 @app.command("mutants")
@@ -247,7 +292,7 @@ def report(
         document = session.read(path)
         if as_json:
             rows = [r.as_json() for r in summary.rows(document)]
-            _print_json("report", True, session=str(path), rows=rows)
+            _print_json("report", True, session=str(path), rows=rows, remarks=remarks(document))
         elif markdown:
             print(table.markdown(document), end="")
         else:
@@ -289,6 +334,16 @@ def _level(given: str) -> str:
     if given not in ("A5", "A6"):
         raise Refusal(f"--level {given} must be A5, to which the ladder is always climbed, or A6")
     return given
+
+
+def _share(given: str) -> float | None:
+    try:
+        value = float(given.removesuffix("%")) / (100 if given.endswith("%") else 1) if given else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 < value < 1:
+        raise Refusal(f"--precision {given} must be between 0 and 1, or a percentage such as 1%")
+    return value
 
 
 def _numbers(given: list[str]) -> list[int]:

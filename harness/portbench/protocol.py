@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +39,22 @@ def die_with_the_harness() -> None:
 class RunningPort:
     """A port's process. Use as a context manager: leaving it ends the process and all its children."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path, timeout: float = 60):
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        folder: Path,
+        timeout: float = 60,
+        processors: Sequence[int] = (),
+    ):
+        """`processors`: those on which it is kept, where the system can; empty for all."""
+
+        def before_exec() -> None:
+            die_with_the_harness()
+            if processors:
+                os.sched_setaffinity(0, processors)
+
         self.name = name
         self.timeout = timeout
         self._log = tempfile.TemporaryFile()
@@ -54,7 +69,7 @@ class RunningPort:
                 env=environment,
                 cwd=folder,
                 start_new_session=True,  # its own group: Ctrl-C reaches the harness, which ends it in good order
-                preexec_fn=die_with_the_harness,
+                preexec_fn=before_exec,
             )
         except OSError as error:
             self._log.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from portbench.manifest import Manifest, Port, spec_port
 from portbench.progress import Progress
 from portbench.protocol import Exchange
 from portbench.session import Session
-from portbench.timing.scheduler import Block, measure
+from portbench.timing.scheduler import Block, Plan, measure
 
 
 @dataclass
@@ -94,6 +94,7 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
     todo = [
         (ready, n) for ready in job.ready for n in dict.fromkeys(n if ready.port.threads else 1 for n in job.threads)
     ]
+    recorded = journal.so_far()["certificates"] if journal else []
     shown = progress.task("checking", len(todo) * len(job.cases))
     with Oracle(job.manifest, job.specification) as oracle, shown as task:
         for ready, threads in todo:
@@ -109,8 +110,9 @@ def certify(job: Job, progress: Progress, journal: Session | None = None, rememb
                         if not proof.holds:
                             progress.line(f"{ready.port.name} fails on {case.name}: {proof.finding}")
                     job.certificates.append(proof)
-                    if journal:
-                        journal.record("certificate", **proof.as_json(), finding=proof.finding)
+                    record = session.plain({**proof.as_json(), "finding": proof.finding})
+                    if journal and record not in recorded:
+                        journal.record("certificate", **record)
                     task.step()
 
 
@@ -225,7 +227,7 @@ def _remembered(job: Job, ready: Ready, case: Case, threads: int, progress: Prog
     return found
 
 
-def take_samples(job: Job, journal: Session, progress: Progress, budget: float, seed: int) -> None:
+def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> None:
     """Time the specification and every port that holds a certificate."""
     spec = hosts.prepare(job.manifest, spec_port(job.manifest, job.specification.source))
     holds = {(c.port, c.case, c.threads) for c in job.certificates if c.holds}
@@ -237,19 +239,34 @@ def take_samples(job: Job, journal: Session, progress: Progress, budget: float, 
                 blocks.append(Block(case, threads, [spec, *ports]))
     if not blocks:
         return
-    with progress.task(f"taking samples for {budget:g} s", 1.0) as task:
+    with progress.task(f"taking samples for {plan.budget:g} s", 1.0) as task:
 
         def tell(share: float, text: str) -> None:
             task.set(share)
             task.now(text)
 
-        measure(blocks, job.specification, journal, budget, seed, tell)
+        measure(blocks, job.specification, journal, plan, tell)
 
 
-def header(job: Job, command: str) -> dict[str, Any]:
-    """What a session says before its first record."""
+def still_the_same(job: Job, journal: Session) -> None:
+    """Refusal where what would run now is not what ran in this session so far: one session is of one build."""
+    before = {p["name"]: p for p in journal.so_far()["ports"]}
+    for ready in job.ready:
+        was = before.get(ready.port.name)
+        for name, now in (("sources_hash", ready.sources_hash), ("toolchain", ready.toolchain)):
+            if was and was[name] and was[name] != now:
+                raise Refusal(
+                    f"{ready.port.name} is not what it was when {journal.journal} began (its {name.split('_')[0]} "
+                    "changed): begin a new session"
+                )
+
+
+def header(job: Job, command: str, plan: Plan, ports: list[str]) -> dict[str, Any]:
+    """What a session says before its first record; enough to go on with it after an interruption."""
     return {
         "command": command,
+        "ports_asked_for": ports,
+        "plan": asdict(plan),
         "project": job.manifest.project.name,
         "baseline": job.manifest.compare.baseline,
         "unit": job.specification.work_name,
@@ -262,10 +279,13 @@ def header(job: Job, command: str) -> dict[str, Any]:
 
 
 def record_ports(job: Job, journal: Session) -> None:
-    """What each port is and was allowed, and what it lacks."""
+    """What each port is and was allowed, and what it lacks; of a resumed session, those that it lacks."""
+    recorded = {p["name"] for p in journal.so_far()["ports"]}
     ready = {r.port.name: r for r in job.ready}
     for port in [spec_port(job.manifest, job.specification.source), *job.ports]:
         made = ready.get(port.name)
+        if port.name in recorded:
+            continue
         journal.record(
             "port",
             name=port.name,

@@ -33,6 +33,8 @@ KINDS = {
     "phase": "phases",
     "memory": "memory",
     "failure": "failures",
+    "conditions": "conditions",
+    "round": "rounds",
     "measured": "measured",
 }
 
@@ -44,12 +46,33 @@ class Session:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            self.path = folder / f"{stamp}-{os.getpid()}.json"
-            self.journal = self.path.with_suffix(".jsonl")
-            self._file = self.journal.open("w", encoding="utf-8")
+            self._open(folder / f"{stamp}-{os.getpid()}.jsonl", "w")
         except OSError as error:
             raise Refusal(f"No session can be written to {folder}: {error.strerror}; give another --results") from None
         self.record("header", schema=SCHEMA, portbench=__version__, started=datetime.now(UTC).isoformat(), **header)
+
+    @classmethod
+    def resume(cls, journal: Path) -> Session:
+        """Go on with a session that was interrupted; a last line that was cut short is cut off."""
+        self = cls.__new__(cls)
+        if journal.suffix != ".jsonl":
+            raise Refusal(f"{journal} is no journal: only a session that was stopped, a .jsonl file, can be resumed")
+        read(journal)
+        try:
+            whole = journal.read_bytes().rfind(b"\n") + 1
+            os.truncate(journal, whole)
+            self._open(journal, "a")
+        except OSError as error:
+            raise Refusal(f"{journal} cannot be written: {error.strerror}") from None
+        return self
+
+    def _open(self, journal: Path, mode: str) -> None:
+        self.journal, self.path = journal, journal.with_suffix(".json")
+        self._file = journal.open(mode, encoding="utf-8")
+
+    def so_far(self) -> dict[str, Any]:
+        """The document of what is recorded."""
+        return read_journal(self.journal)
 
     def record(self, kind: str, /, **data: Any) -> None:
         self._file.write(json.dumps(plain({"kind": kind, **data}), allow_nan=False) + "\n")

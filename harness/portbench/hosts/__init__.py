@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,10 +106,16 @@ def prepare(manifest: Manifest, port: Port) -> Ready:
     return Ready(port, manifest, worker, digest, toolchain, seconds)
 
 
-def start(ready: Ready, threads: int, timeout: float, environment: dict[str, str] | None = None) -> RunningPort:
+def start(
+    ready: Ready,
+    threads: int,
+    timeout: float,
+    environment: dict[str, str] | None = None,
+    processors: Sequence[int] = (),
+) -> RunningPort:
     """Start a port's process, in the manifest's folder; no command may take longer than `timeout` seconds."""
     given = ready.environment(threads) | (environment or {})
-    return RunningPort(ready.port.name, ready.command, given, Path(ready.manifest.root), timeout)
+    return RunningPort(ready.port.name, ready.command, given, Path(ready.manifest.root), timeout, processors)
 
 
 def toolchain_version(manifest: Manifest, port: Port) -> str:

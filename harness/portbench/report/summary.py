@@ -10,6 +10,7 @@ import pandas as pd
 
 from portbench import session
 from portbench.manifest import SPEC_PORT
+from portbench.report.remarks import confidence
 from portbench.timing.statistics import Estimate, median_time, ratio
 
 
@@ -71,7 +72,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
 
     def against(other: str) -> Estimate | None:
         base = block[block["port"] == other]
-        return ratio(base, mine) if timed and other and other != name and len(base) else None
+        return ratio(base, mine, confidence(document)) if timed and other and other != name and len(base) else None
 
     phases = [p for p in document["phases"] if p["port"] == name]
     warm_starts = [
@@ -93,7 +94,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         port=name,
         level="-" if name == SPEC_PORT else certificate["level"] if certificate else "",
         horizon=certificate["horizon"] if certificate else 0,
-        time=median_time(mine) if timed else None,
+        time=median_time(mine, confidence(document)) if timed else None,
         over_spec=against(SPEC_PORT),
         over_baseline=against(document["baseline"]),
         start=float(np.median(warm_starts)) / 1e9 if timed and warm_starts else None,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from portbench.report.remarks import remarks
 from portbench.report.summary import Row, rows
 from portbench.timing.statistics import Estimate
 
@@ -79,6 +80,8 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
             console.print(table)
     for sentence in refusals(every):
         console.print(f"[yellow]no figure[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
+    for sentence in remarks(document):
+        console.print(f"[yellow]note[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
     console.print(_KEY, style="dim", highlight=False, soft_wrap=True)
 
 
@@ -95,6 +98,7 @@ def markdown(document: dict[str, Any]) -> str:
                 lines.append("| " + " | ".join(cells(row, document)) + " |")
         lines.append("")
     lines += [f"* no figure: {s}" for s in refusals(every)]
+    lines += [f"* {s}" for s in remarks(document)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -3,29 +3,41 @@
 A block is one case at one thread count. In each round every port gets one fresh process per thread
 count, which serves the blocks one after the other; another block comes first in each round, so that
 each is at times the first that a process sees. Within a block the ports take turns, shuffled anew
-each time, so that whatever the machine does hits all alike. Each finished sample is on disk before
-the next begins. Rounds are repeated until the time budget is used; at least LEAST_ROUNDS are made.
+each time, so that whatever the machine does hits all alike. All of a block are kept on the same
+processors, and start from the same state, which is another in each round. Each finished sample is on
+disk before the next begins.
+
+LEAST_ROUNDS are made of everything. More follow while there is time, and only of what is undecided: ports
+of which a ratio's interval is wider than was asked for, beside those against which they are compared.
+In the first block the baseline runs twice, under two names: what differs between the two is chance.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import psutil
 
 from portbench import hosts
-from portbench.contract import Case, Specification
-from portbench.errors import PortFailure
+from portbench.contract import Case, Fields, Specification
+from portbench.errors import PortFailure, Refusal
 from portbench.hosts import Ready
+from portbench.manifest import SPEC_PORT
 from portbench.protocol import Exchange, RunningPort
 from portbench.session import Session
+from portbench.timing import conditions
+from portbench.timing.conditions import Watch
+from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, ratio
 
 LEAST_ROUNDS = 3
 SAMPLES = 4  # in one round, per port and block
@@ -36,6 +48,8 @@ SLOW_STEP = 1.0  # a port whose step takes longer than this gets one sample a ro
 # own leaves out its start, two of three evaluations in a run of one step.
 LEAST_SEEN, LEAST_SEEN_BY_SPEC = 0.8, 0.1
 PATIENCE = 600  # seconds for one command
+APART = 1e-6  # relative, between the starts of two rounds
+AGAIN = " again"  # after the name of a port that runs beside itself
 
 
 @dataclass(frozen=True)
@@ -44,50 +58,153 @@ class Block:
     threads: int
     ports: list[Ready]
 
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"case": self.case.name, "threads": self.threads}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure, and how well."""
+
+    budget: float  # seconds
+    precision: float  # half the interval of a ratio, relative, that is narrow enough
+    seed: int  # of the order in which ports take turns, and of the starts
+    baseline: str = ""  # ratios are wanted against the specification and this port
+
 
 def measure(
     blocks: list[Block],
     specification: Specification,
     session: Session,
-    budget: float,
-    seed: int,
+    plan: Plan,
     progress: Callable[[float, str], None] = lambda *_: None,
 ) -> None:
-    """Record samples and phases in the session until the budget (seconds) is used."""
-    shuffle = random.Random(seed)
-    order = shuffle.sample(blocks, len(blocks))
-    past = _Past()
-    begin = time.monotonic()
-    longest = 0.0
-    for number in range(10_000):
-        round_began = time.monotonic()
-        if number >= LEAST_ROUNDS and round_began - begin + longest > budget:
-            break
-        turned = order[number % len(order) :] + order[: number % len(order)]
-        thread_counts = list(dict.fromkeys(block.threads for block in turned))
-        done = 0
-        for threads in thread_counts:
-            with _Round(number, threads, specification, session, shuffle, past) as round_:
-                for block in turned:
-                    if block.threads != threads:
-                        continue
-                    share = (number + done / len(blocks)) / LEAST_ROUNDS
-                    if budget:
-                        share = min(share, (time.monotonic() - begin) / budget)
-                    plural = f"{threads} thread{'s' * (threads > 1)}"
-                    progress(min(share, 1.0), f"round {number + 1}: {block.case.name}, {plural}")
+    """Record samples and phases until all ratios are narrow enough or the budget is used. A session that holds rounds
+    already goes on after them.
+    """
+    past = _Past(session)
+    every = [_beside_itself(block, plan.baseline) if k == 0 else block for k, block in enumerate(blocks)]
+    while True:
+        number, todo = past.rounds, every
+        wide = past.wide(every, plan)
+        if number >= LEAST_ROUNDS:
+            todo = [replace(block, ports=kept) for block in every if (kept := _undecided(block, wide, plan))]
+            if not todo or past.seconds + past.last_round > plan.budget:
+                break
+        session.record("conditions", round=number, **conditions.of_the_machine())
+        began = time.monotonic()
+        _one_round(number, todo, specification, session, past, plan.seed, _teller(progress, past, plan))
+        past.finish(time.monotonic() - began)
+        session.record("round", round=number, seconds=past.last_round)
+    session.record(
+        "measured",
+        rounds=past.rounds,
+        seconds=past.seconds,
+        seed=plan.seed,
+        budget=plan.budget,
+        precision=plan.precision,
+        undecided=wide,
+        stopped_early=past.rounds > LEAST_ROUNDS or not wide,
+    )
+
+
+def _teller(progress: Callable[[float, str], None], past: _Past, plan: Plan) -> Callable[[float, str], None]:
+    """Of the part of a round that is done, and of what is going on."""
+    began = time.monotonic()
+
+    def tell(done: float, text: str) -> None:
+        share = (past.rounds + done) / LEAST_ROUNDS
+        if plan.budget:
+            share = min(share, (past.seconds + time.monotonic() - began) / plan.budget)
+        progress(min(share, 1.0), f"round {past.rounds + 1}: {text}")
+
+    return tell
+
+
+def _one_round(
+    number: int,
+    blocks: list[Block],
+    specification: Specification,
+    session: Session,
+    past: _Past,
+    seed: int,
+    tell: Callable[[float, str], None],
+) -> None:
+    shuffle = random.Random(f"{seed} {number}")
+    order = random.Random(seed).sample(blocks, len(blocks))
+    turned = order[number % len(order) :] + order[: number % len(order)]
+    done = 0
+    for threads in dict.fromkeys(block.threads for block in turned):
+        with _Round(number, threads, specification, session, shuffle, past) as round_:
+            for block in turned:
+                if block.threads == threads:
+                    tell(done / len(blocks), f"{block.case.name}, {threads} thread{'s' * (threads > 1)}")
                     round_.measure(block)
                     done += 1
-        longest = max(longest, time.monotonic() - round_began)
-    session.record("measured", rounds=number, seconds=time.monotonic() - begin, seed=seed)
 
 
-@dataclass
+def _beside_itself(block: Block, baseline: str) -> Block:
+    """The block with its baseline, or else the first port that is no specification, a second time."""
+    ports = [r for r in block.ports if r.port.name != SPEC_PORT]
+    one = next((r for r in ports if r.port.name == baseline), ports[0])
+    again = replace(one, port=one.port.model_copy(update={"name": one.port.name + AGAIN}))
+    return replace(block, ports=[*block.ports, again])
+
+
+def _undecided(block: Block, wide: list[dict[str, Any]], plan: Plan) -> list[Ready]:
+    """The ports of this block that need another round, and those against which they are compared."""
+    here = {w["port"] for w in wide if block.key.items() <= w.items()}
+    return (
+        [r for r in block.ports if r.port.name.removesuffix(AGAIN) in here | {SPEC_PORT, plan.baseline}] if here else []
+    )
+
+
+def start_of_round(specification: Specification, case: Case, seed: str) -> Fields:
+    """The case's initial state, each number nearer to zero by up to a millionth: nothing can be kept from before."""
+    state = specification.initial_state(case.parameters)
+    draw = np.random.default_rng(list(seed.encode()))
+    other = {name: a * (1 - APART * draw.random(a.shape)) for name, a in state.items()}
+    try:
+        specification.check_state(case.parameters, other)
+    except Refusal:  # a state with rules of its own: better the same each time than an illegal one
+        return state
+    return other
+
+
 class _Past:
-    """What earlier rounds saw."""
+    """What earlier rounds saw, those of an interrupted session too."""
 
-    started: set[str] = field(default_factory=set)  # ports that have had their first process
-    failed: set[tuple[str, str, int]] = field(default_factory=set)  # port, case and threads at which one failed
+    def __init__(self, session: Session):
+        document = session.so_far()
+        self.samples: list[dict[str, Any]] = document["samples"]
+        self.started = {s["port"] for s in document["phases"]}  # ports that have had their first process
+        self.failed = {(f["port"], f["case"], f["threads"]) for f in document["failures"]}
+        self.rounds = 1 + max((c["round"] for c in document["conditions"]), default=-1)
+        lengths = [r["seconds"] for r in document["rounds"]]
+        self.seconds, self.last_round = sum(lengths), lengths[-1] if lengths else 0.0
+
+    def finish(self, seconds: float) -> None:
+        self.rounds += 1
+        self.seconds += seconds
+        self.last_round = seconds
+
+    def wide(self, blocks: list[Block], plan: Plan) -> list[dict[str, Any]]:
+        """The ratios that are not known as well as was asked for, and how well each is known."""
+        frame = pd.DataFrame(self.samples, columns=["port", "case", "threads", "round", "steps", "nanoseconds"])
+        frame["ns_per_unit"] = frame["nanoseconds"] / frame["steps"]
+        of_port = dict(list(frame.groupby(["port", "case", "threads"])))
+        found = []
+        for block in blocks:
+            for ready in [r for r in block.ports if not r.port.name.endswith(AGAIN)]:
+                for base in dict.fromkeys([SPEC_PORT, plan.baseline]):
+                    one, other = (of_port.get((name, *block.key.values())) for name in (ready.port.name, base))
+                    if base == ready.port.name or ready.port.name == SPEC_PORT or one is None or other is None:
+                        continue
+                    known = ratio(other, one, CONFIDENCE_IF_STOPPED)
+                    if known and not known.uncertainty <= plan.precision:
+                        found.append({"port": ready.port.name, "base": base, **block.key, "known": known.uncertainty})
+        return found
 
 
 class _Round:
@@ -105,6 +222,7 @@ class _Round:
         self.number, self.threads = number, threads
         self.specification, self.session, self.shuffle, self.past = specification, session, shuffle, past
         self.runners: dict[str, _Runner] = {}
+        self.processors = conditions.processors(threads)
 
     def __enter__(self) -> _Round:
         return self
@@ -117,9 +235,12 @@ class _Round:
 
     def measure(self, block: Block) -> None:
         """One block: every port is loaded and warmed up, then they take turns."""
-        where = {"case": block.case.name, "threads": block.threads, "round": self.number}
+        where = {**block.key, "round": self.number}
+        start = start_of_round(self.specification, block.case, f"{block.case.name} {self.number}")
         here = [r for r in block.ports if (r.port.name, block.case.name, block.threads) not in self.past.failed]
-        begun = [r.port.name for r in self._mixed(here) if self._attempt(r.port.name, where, self._begin, r, block)]
+        begun = [
+            r.port.name for r in self._mixed(here) if self._attempt(r.port.name, where, self._begin, r, block, start)
+        ]
         alive = [self.runners[name] for name in begun]
         for turn in range(SAMPLES):
             for runner in self._mixed(alive):
@@ -145,48 +266,59 @@ class _Round:
             return False
         return True
 
-    def _begin(self, ready: Ready, block: Block, where: dict[str, Any]) -> None:
+    def _begin(self, ready: Ready, block: Block, start: Fields, where: dict[str, Any]) -> None:
         """Start the port if it does not run; load, first call, warm-up."""
         name, phases = ready.port.name, {}
         if name not in self.runners:
-            self.runners[name] = _Runner(ready, self.threads, self.specification, cold=name not in self.past.started)
+            cold = name not in self.past.started
+            self.runners[name] = _Runner(ready, self.threads, self.specification, self.processors, cold)
             self.past.started.add(name)
             phases = self.runners[name].hello()
         runner = self.runners[name]
-        phases |= runner.begin(block.case, self.specification)
+        phases |= runner.begin(block.case, start)
         kind = {"cold": bool(runner.cold) and runner.fresh, "fresh": runner.fresh}
         for phase, nanoseconds in phases.items():
             self.session.record("phase", port=name, phase=phase, nanoseconds=nanoseconds, **kind, **where)
 
     def _sample(self, runner: _Runner, turn: int, where: dict[str, Any]) -> None:
-        nanoseconds, round_trip = runner.sample()
-        times = {"nanoseconds": nanoseconds, "round_trip": round_trip}
-        self.session.record("sample", port=runner.name, turn=turn, steps=runner.steps, **times, **where)
+        sample = {"port": runner.name, "turn": turn, "steps": runner.steps, **runner.sample(), **where}
+        self.session.record("sample", **sample)
+        self.past.samples.append(sample)
 
     def _finish(self, runner: _Runner, block: Block, where: dict[str, Any]) -> None:
-        """The peak of memory; read the final state, so that the work was needed."""
+        """The peak of memory; read the final state, so that the work was needed, and keep its hash."""
         peak = memory(runner.port)
-        runner.exchange.save(block.case.parameters)
-        self.session.record("memory", port=runner.name, rest=runner.rest, peak=peak, fresh=runner.fresh, **where)
+        strayed = conditions.strayed(conditions.family(runner.port), self.processors)
+        if strayed:
+            raise PortFailure(
+                "protocol",
+                f"{runner.name} was given the processors {_listed(self.processors)} and may run on "
+                f"{_listed(strayed)} too: it must leave its affinity as it is",
+            )
+        _, fields = runner.exchange.save(block.case.parameters)
+        end = hashlib.sha256(b"".join(fields[name].tobytes() for name in sorted(fields))).hexdigest()
+        seen = {"rest": runner.rest, "peak": peak, "fresh": runner.fresh, "final_state": end[:16]}
+        self.session.record("memory", port=runner.name, **seen, **where)
         runner.fresh = False
 
 
 class _Runner:
     """One port's process."""
 
-    def __init__(self, ready: Ready, threads: int, specification: Specification, cold: bool):
+    def __init__(self, ready: Ready, threads: int, specification: Specification, processors: list[int], cold: bool):
         self.name = ready.port.name
         self.least = LEAST_SEEN_BY_SPEC if ready.port.host == "spec" else LEAST_SEEN
         # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
         self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
         environment = {"NUMBA_CACHE_DIR": self.cold} if cold else {}
-        started = hosts.start(ready, threads, PATIENCE, environment)
+        started = hosts.start(ready, threads, PATIENCE, environment, processors)
         self.exchange = Exchange(started, specification, ready.port.precision)
         self.port = self.exchange.port
         self.fresh = True  # no block is behind it yet
         self.rest = 0  # bytes before the first load
         self.steps = 1  # in a sample
         self.samples = SAMPLES  # in this block
+        self.family: list[psutil.Process] = []
 
     def close(self) -> None:
         self.exchange.close()
@@ -200,15 +332,15 @@ class _Runner:
         self.rest = memory(self.port)
         return {"start": start, "import": int(said.get("import_nanoseconds", 0))}
 
-    def begin(self, case: Case, specification: Specification) -> dict[str, int]:
+    def begin(self, case: Case, state: Fields) -> dict[str, int]:
         """Load, first call and warm-up, each in nanoseconds."""
-        state = specification.initial_state(case.parameters)
         begin = time.perf_counter_ns()
         self.exchange.load(case.parameters, state)
         loaded = time.perf_counter_ns()
         self.port.run(1)
         called = time.perf_counter_ns()
         self._warm_up()
+        self.family = conditions.family(self.port)
         return {
             "load": loaded - begin,
             "first_call": called - loaded,
@@ -233,18 +365,24 @@ class _Runner:
         self.steps = max(1, round(SAMPLE_SECONDS / per_step))
         self.samples = SAMPLES if per_step < SAMPLE_SECONDS else 1 if per_step > SLOW_STEP else 2
 
-    def sample(self) -> tuple[int, int]:
-        """Nanoseconds by the port's clock and by the harness's."""
+    def sample(self) -> dict[str, Any]:
+        """Nanoseconds by the port's clock and by the harness's, and what the machine did meanwhile."""
+        before = Watch.now(self.family)
         begin = time.perf_counter_ns()
         nanoseconds = self.port.run(self.steps)
         round_trip = time.perf_counter_ns() - begin
+        meanwhile = before.until(Watch.now(self.family), round_trip / 1e9)
         if not self.least * round_trip <= nanoseconds <= round_trip:
             raise PortFailure(
                 "protocol",
                 f"{self.name} says that {self.steps} steps took {nanoseconds} ns, "
                 f"and the harness waited {round_trip} ns: its clock is wrong",
             )
-        return nanoseconds, round_trip
+        return {"nanoseconds": nanoseconds, "round_trip": round_trip, **meanwhile}
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def memory(port: RunningPort) -> int:
