@@ -23,7 +23,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import kills, summary, table
+from portbench.report import export, kills, summary, table
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
@@ -252,6 +252,18 @@ def report(
             print(table.markdown(document), end="")
         else:
             table.print_tables(document, Console())
+
+
+@app.command("export")
+def export_(
+    path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
+    kind: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(export.FORMATS)}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+) -> None:
+    """Write a session's samples as pytest-benchmark or pyperf JSON, CSV or Parquet, for other tools to read."""
+    with _sentences():
+        for sentence in export.export(path, kind, output):
+            print(f"left out: {sentence}", file=sys.stderr)
 
 
 def _kill_matrix(path: Path) -> list[Outcome]:
