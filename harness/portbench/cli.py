@@ -23,7 +23,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import export, kills, summary, table
+from portbench.report import export, history, kills, summary, table
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
@@ -264,6 +264,22 @@ def export_(
     with _sentences():
         for sentence in export.export(path, kind, output):
             print(f"left out: {sentence}", file=sys.stderr)
+
+
+@app.command("compare-sessions")
+def compare_sessions(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A session file, or the journal of a killed one.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A later one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what became faster or slower from session A to B; exit status 1 if a port takes 10 % longer."""
+    with _sentences():
+        found = history.compare(session.read(before), session.read(after))
+        if as_json:
+            _print_json("compare-sessions", found.ok, sessions=[str(before), str(after)], **found.as_json())
+        else:
+            history.print_history(found, Console())
+        raise typer.Exit(0 if found.ok else 1)
 
 
 def _kill_matrix(path: Path) -> list[Outcome]:
