@@ -169,9 +169,7 @@ def print_history(history: History, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     if history.machine:
-        say(
-            f"[bold red]ANOTHER MACHINE[/bold red]: {_told(history.machine)}; the verdicts are of the ratios beside the specification"
-        )
+        say(f"[bold red]ANOTHER MACHINE[/bold red]: {_told(history.machine)}; judged beside the specification")
     else:
         say("[bold]the same machine[/bold], as far as the sessions tell")
     if history.software:
@@ -221,7 +219,7 @@ def _told(changes: Changes) -> str:
         text = ", ".join(value) if isinstance(value, list) else str(value)
         return (text[:8] if name in ("sources_hash", "specification") else text) or "none"
 
-    return "; ".join(f"{n.replace('_', ' ')} {short(n, a)} -> {short(n, b)}" for n, (a, b) in changes.items())
+    return escape("; ".join(f"{n.replace('_', ' ')} {short(n, a)} -> {short(n, b)}" for n, (a, b) in changes.items()))
 
 
 def _where(case: str, threads: int) -> str:
