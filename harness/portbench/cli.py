@@ -24,7 +24,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import kills, summary, table
+from portbench.report import export, history, kills, summary, table
 from portbench.report.remarks import remarks
 from portbench.timing.scheduler import Plan
 
@@ -297,6 +297,34 @@ def report(
             print(table.markdown(document), end="")
         else:
             table.print_tables(document, Console())
+
+
+@app.command("export")
+def export_(
+    path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
+    kind: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(export.FORMATS)}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+) -> None:
+    """Write a session's samples as pytest-benchmark or pyperf JSON, CSV or Parquet, for other tools to read."""
+    with _sentences():
+        for sentence in export.export(path, kind, output):
+            print(f"left out: {sentence}", file=sys.stderr)
+
+
+@app.command("compare-sessions")
+def compare_sessions(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A session file, or the journal of a killed one.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A later one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what became faster or slower from session A to B; exit status 1 if a port takes 10 % longer."""
+    with _sentences():
+        found = history.compare(session.read(before), session.read(after))
+        if as_json:
+            _print_json("compare-sessions", found.ok, sessions=[str(before), str(after)], **found.as_json())
+        else:
+            history.print_history(found, Console())
+        raise typer.Exit(0 if found.ok else 1)
 
 
 def _kill_matrix(path: Path) -> list[Outcome]:

@@ -30,14 +30,14 @@ def columns(document: dict[str, Any]) -> list[str]:
 def cells(row: Row, document: dict[str, Any]) -> list[str]:
     """The text of one row, in the order of columns()."""
     level = f"{row.level}/{row.horizon}" if row.horizon else row.level or "none"
-    shown = [row.port, level, _estimate(row.time, ratio=False), _estimate(row.over_spec)]
+    shown = [row.port, level, estimate(row.time, ratio=False), estimate(row.over_spec)]
     if document["baseline"]:
-        shown.append(_estimate(row.over_baseline))
+        shown.append(estimate(row.over_baseline))
     shown += [_seconds(row.start), _seconds(row.first_call), _seconds(row.build)]
     return [*shown, f"{row.memory / 1e6:.0f}" if row.memory else ""]
 
 
-def _estimate(e: Estimate | None, ratio: bool = True) -> str:
+def estimate(e: Estimate | None, ratio: bool = True) -> str:
     if e is None:
         return ""
     if e.high == float("inf"):
