@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_misbehaviour import project  # noqa: E402
-from test_scheduler import kill_and_resume  # noqa: E402
+from test_misbehaviour import project
+from test_scheduler import kill_and_resume
 
 parse = argparse.ArgumentParser()
 parse.add_argument("--tries", type=int, default=50)

@@ -88,7 +88,7 @@ def measure(
     while True:
         number, todo = past.rounds, every
         wide = past.wide(every, plan)
-        if number >= LEAST_ROUNDS:
+        if past.finished >= LEAST_ROUNDS:
             todo = [replace(block, ports=kept) for block in every if (kept := _undecided(block, wide, plan))]
             if not todo or past.seconds + past.last_round > plan.budget:
                 break
@@ -99,13 +99,13 @@ def measure(
         session.record("round", round=number, seconds=past.last_round)
     session.record(
         "measured",
-        rounds=past.rounds,
+        rounds=past.finished,
         seconds=past.seconds,
         seed=plan.seed,
         budget=plan.budget,
         precision=plan.precision,
         undecided=wide,
-        stopped_early=past.rounds > LEAST_ROUNDS or not wide,
+        stopped_early=past.finished > LEAST_ROUNDS or not wide,
     )
 
 
@@ -114,7 +114,7 @@ def _teller(progress: Callable[[float, str], None], past: _Past, plan: Plan) -> 
     began = time.monotonic()
 
     def tell(done: float, text: str) -> None:
-        share = (past.rounds + done) / LEAST_ROUNDS
+        share = (past.finished + done) / LEAST_ROUNDS
         if plan.budget:
             share = min(share, (past.seconds + time.monotonic() - began) / plan.budget)
         progress(min(share, 1.0), f"round {past.rounds + 1}: {text}")
@@ -180,12 +180,13 @@ class _Past:
         self.samples: list[dict[str, Any]] = document["samples"]
         self.started = {s["port"] for s in document["phases"]}  # ports that have had their first process
         self.failed = {(f["port"], f["case"], f["threads"]) for f in document["failures"]}
-        self.rounds = 1 + max((c["round"] for c in document["conditions"]), default=-1)
+        self.rounds = 1 + max((c["round"] for c in document["conditions"]), default=-1)  # begun
         lengths = [r["seconds"] for r in document["rounds"]]
-        self.seconds, self.last_round = sum(lengths), lengths[-1] if lengths else 0.0
+        self.finished, self.seconds, self.last_round = len(lengths), sum(lengths), lengths[-1] if lengths else 0.0
 
     def finish(self, seconds: float) -> None:
         self.rounds += 1
+        self.finished += 1
         self.seconds += seconds
         self.last_round = seconds
 
