@@ -9,7 +9,7 @@ import pytest
 
 from portbench.timing.warmup import classify, classify_processes
 
-SAMPLES, SERIES = 100, 150
+SAMPLES, SERIES = 100, 100
 STEADY = 0.15  # seconds in a sample
 
 
@@ -58,7 +58,7 @@ def measured(random: np.random.Generator, shape: np.ndarray, noise: float, outli
     return STEADY * shape * np.exp(noise * random.standard_normal(SAMPLES)) * np.where(hit, 3, 1)
 
 
-@pytest.mark.parametrize(("noise", "outliers", "least"), [(0.01, 0.0, 0.99), (0.01, 0.03, 0.96), (0.03, 0.03, 0.94)])
+@pytest.mark.parametrize(("noise", "outliers", "least"), [(0.01, 0.0, 0.99), (0.01, 0.03, 0.96), (0.03, 0.03, 0.9)])
 @pytest.mark.parametrize(
     ("kind", "series"),
     [
