@@ -177,7 +177,7 @@ def test_a_slower_port_is_a_line_and_exit_status_1(portbench, tmp_path: Path) ->
     document = simulated(2, numba=1.3)
     header = {name: value for name, value in document.items() if name not in session.KINDS.values()}
     records = [{"kind": "header", **header}]
-    records += [{"kind": kind, **r} for kind, name in session.KINDS.items() for r in document[name]]
+    records += [{"kind": kind, **r} for kind, name in session.KINDS.items() for r in document.get(name, [])]
     (tmp_path / "b.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     done = portbench("compare-sessions", "a.json", "b.jsonl")
     assert done.returncode == 1

@@ -1,11 +1,18 @@
 """From samples to figures: medians, and ratios of paired rounds with intervals.
 
 A ratio is taken within a round, where both ports ran in turns, and never averaged: the median over
-rounds is given. Its 95 % interval is Student's t of the logarithms of the rounds' ratios: a round, with
-its fresh processes, is what is repeated, and samples within one are no independent evidence (T. Kalibera,
-R. Jones, "Rigorous benchmarking in reasonable time", ISMM 2013, section 6). With one round there is none.
+rounds is given. What it estimates, and its 95 % interval covers, is the median of all rounds that could be
+run: a round, with its fresh processes, is what is repeated, and samples within one are no independent
+evidence (T. Kalibera, R. Jones, "Rigorous benchmarking in reasonable time", ISMM 2013, section 6).
+With one round there is no interval.
 
-Rounds of two sessions are no pairs: what changed between them has Welch's t of the same logarithms.
+It is not the geometric mean: where one process in five is 15 % slower, all of few rounds may miss those
+processes, and no interval made from what was seen allows for the mean that they would shift.
+
+An interval is wrong where rounds are not independent: a slow change of the machine that hits one port
+harder than the other goes on from round to round, and is in the ratio.
+
+Rounds of two sessions are no pairs: what changed between them has Welch's t of the logarithms.
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ CONFIDENCE = 0.95
 # Of sessions that end as soon as their intervals are narrow, which some are by luck: 95 % of such intervals hold the
 # truth at worst, found by simulation (tests/test_statistics.py), where 95 % intervals did in 90 % of cases.
 CONFIDENCE_IF_STOPPED = 0.98
+LEAST_FOR_ORDER = 7  # rounds
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,47 @@ def _ratios(slow: pd.DataFrame, fast: pd.DataFrame) -> np.ndarray:
     return (_medians(slow) / _medians(fast)).dropna().to_numpy()
 
 
+def interval(rounds: np.ndarray, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of the median's interval; the last axis holds the rounds, at least two.
+
+    From seven rounds on it lies between order statistics, which bound a median whatever the distribution,
+    interpolated for what is asked (T. P. Hettmansperger, S. J. Sheather, "Confidence intervals based on interpolated
+    order statistics", Statistics & Probability Letters 4, 1986), of the logarithms, so that a ratio and its
+    inverse have the same. Of fewer it is Student's t about the mean logarithm, widened to hold every round:
+    the range alone holds the median in 94 of 100 cases of five rounds, but in 75 of three. So with three and
+    four it is too narrow where more than a third of one port's processes run at another speed, and interpolated
+    ones cover 90 to 93 % where just half do.
+    """
+    tail = (1 - confidence) / 2
+    logs = np.sort(np.log(rounds), axis=-1)
+    count = logs.shape[-1]
+    low, high = logs[..., 0], logs[..., -1]
+    if count < LEAST_FOR_ORDER:
+        mean = np.mean(logs, axis=-1)
+        reach = scipy.stats.t.ppf(1 - tail, count - 1) * np.std(logs, axis=-1, ddof=1) / math.sqrt(count)
+        low, high = np.minimum(mean - reach, low), np.maximum(mean + reach, high)
+    else:
+        k, share = _rank(count, tail)
+        low = (1 - share) * logs[..., k - 1] + share * logs[..., k]
+        high = (1 - share) * logs[..., -k] + share * logs[..., -k - 1]
+    return np.exp(low), np.exp(high)
+
+
+def _rank(count: int, tail: float) -> tuple[int, float]:
+    """The k for which the k-th value from either end bounds the median more often than asked, and how far to go
+    from there to the next, which does so less often."""
+    k = int(scipy.stats.binom.ppf(tail, count, 0.5))
+    missed, next_missed = scipy.stats.binom.cdf([k - 1, k], count, 0.5)
+    excess = (tail - missed) / (next_missed - missed)
+    return k, float((count - k) * excess / (k + (count - 2 * k) * excess))
+
+
 def _estimate(rounds: np.ndarray, confidence: float) -> Estimate:
-    """The median; the interval about the mean logarithm, widened to hold the median."""
-    middle, count = float(np.median(rounds)), len(rounds)
-    if count < 2:
+    middle = float(np.median(rounds))
+    if len(rounds) < 2:
         return Estimate(middle, 0.0, math.inf)
-    logs = np.log(rounds)
-    reach = scipy.stats.t.ppf((1 + confidence) / 2, count - 1) * np.std(logs, ddof=1) / math.sqrt(count)
-    low, high = np.exp(np.mean(logs) - reach), np.exp(np.mean(logs) + reach)
-    return Estimate(middle, min(float(low), middle), max(float(high), middle))
+    low, high = interval(rounds, confidence)
+    return Estimate(middle, float(low), float(high))
 
 
 def _welch(above: np.ndarray, below: np.ndarray) -> Estimate:

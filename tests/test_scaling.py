@@ -1,0 +1,108 @@
+"""Exponents, breaks and serial fractions against known truths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from portbench.timing.scaling import growth, strong_scaling
+
+SIZES = np.array([125, 250, 500, 1000, 2000, 4000, 8000, 16000])
+THREADS = np.array([1, 2, 4, 8])
+TRIES = 200
+LEAST = 0.91 * TRIES  # of intervals that cover 95 %, so few come up in one of a hundred
+
+
+def frame(random: np.random.Generator, rounds: int, column: str, keys: np.ndarray, times: np.ndarray) -> pd.DataFrame:
+    """Two samples of each; a round runs at a speed of its own (10 %), and each process in it too (2 %)."""
+    shape = (rounds, len(keys))
+    noise = 0.1 * random.standard_normal((rounds, 1)) + 0.02 * random.standard_normal(shape)
+    table = pd.DataFrame({"round": np.repeat(np.arange(rounds), len(keys)), column: np.tile(keys, rounds)})
+    table["time"] = (times * np.exp(noise)).ravel()
+    return pd.concat([table, table.assign(time=table["time"] * 1.001)])
+
+
+def sized(random: np.random.Generator, rounds: int, times: np.ndarray) -> pd.DataFrame:
+    return frame(random, rounds, "work", SIZES, times).rename(columns={"time": "ns_per_step"})
+
+
+def threaded(random: np.random.Generator, rounds: int, serial: float) -> pd.DataFrame:
+    times = 100 * (serial + (1 - serial) / THREADS)
+    return frame(random, rounds, "threads", THREADS, times).rename(columns={"time": "ns_per_unit"})
+
+
+@pytest.mark.parametrize("rounds", [3, 10])
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_exponents_are_covered_and_no_break_is_seen_where_none_is(exponent: float, rounds: int) -> None:
+    covered = broken = 0
+    for seed in range(TRIES):
+        found = growth(sized(np.random.default_rng(seed), rounds, SIZES**exponent))
+        covered += found.exponent.low <= exponent <= found.exponent.high
+        broken += found.broken is not None
+    print(f"exponent {exponent}, {rounds} rounds: covered {covered / TRIES:.1%}, broken {broken / TRIES:.1%}")
+    assert covered >= LEAST
+    assert broken <= 0.05 * TRIES
+
+
+@pytest.mark.parametrize("rounds", [3, 10])
+@pytest.mark.parametrize(("before", "after"), [(1.0, 2.0), (1.0, 1.2)])
+@pytest.mark.parametrize("size", [1000, 1500])
+def test_a_break_is_found_and_placed(size: int, before: float, after: float, rounds: int) -> None:
+    """As where a case outgrows a cache, or pairs outweigh the rest."""
+    times = np.where(size > SIZES, (SIZES / size) ** before, (SIZES / size) ** after)
+    found = [growth(sized(np.random.default_rng(seed), rounds, times)).broken for seed in range(50)]
+    seen = [b for b in found if b is not None]
+    near = [b for b in seen if 0.5 <= b.size / size <= 2]
+    print(f"{before} to {after} at {size}, {rounds} rounds: {len(seen)} of 50, {len(near)} near")
+    assert len(seen) >= 45
+    assert len(near) >= 0.95 * len(seen)
+    assert np.median([b.before for b in seen]) == pytest.approx(before, abs=0.05)
+    assert np.median([b.after for b in seen]) == pytest.approx(after, abs=0.05)
+
+
+def test_one_size_off_the_line_is_no_break() -> None:
+    """A size whose cells fit badly is 10 % slower in all rounds."""
+    times = np.where(SIZES == 1000, 1.1, 1.0) * SIZES
+    found = [growth(sized(np.random.default_rng(seed), 10, times)).broken for seed in range(50)]
+    assert sum(b is not None for b in found) <= 2
+
+
+def test_an_exponent_needs_three_sizes_in_one_round() -> None:
+    samples = sized(np.random.default_rng(1), 3, SIZES)
+    with pytest.raises(ValueError, match="three sizes"):
+        growth(samples[samples["work"] < 500])
+    one = growth(samples[(samples["round"] == 0) & (samples["work"] <= 1000)])
+    assert math.isinf(one.exponent.high)
+    assert one.broken is None
+
+
+@pytest.mark.parametrize("rounds", [3, 10])
+@pytest.mark.parametrize("serial", [0.0, 0.05, 0.3])
+def test_serial_fractions_and_speed_ups_are_covered(serial: float, rounds: int) -> None:
+    fractions = speed_ups = 0
+    for seed in range(TRIES):
+        found = strong_scaling(threaded(np.random.default_rng(seed), rounds, serial))
+        assert found.serial is not None
+        fractions += found.serial.low <= serial <= found.serial.high
+        last = found.speed_ups[-1]
+        assert last.threads == 8
+        assert last.efficiency.value == pytest.approx(last.speed_up.value / 8)
+        speed_ups += last.speed_up.low <= 1 / (serial + (1 - serial) / 8) <= last.speed_up.high
+    print(f"serial {serial}, {rounds} rounds: {fractions / TRIES:.1%}, speed-up {speed_ups / TRIES:.1%}")
+    assert fractions >= LEAST
+    assert speed_ups >= LEAST
+
+
+def test_the_serial_base_may_be_another_port() -> None:
+    """A port whose one thread takes half as long as this one's: its speed-ups are half."""
+    random = np.random.default_rng(2)
+    samples = threaded(random, 10, 0.1)
+    base = samples[samples["threads"] == 1].assign(ns_per_unit=lambda s: s["ns_per_unit"] / 2)
+    own, other = strong_scaling(samples), strong_scaling(samples, base)
+    for mine, theirs in zip(own.speed_ups, other.speed_ups):
+        assert theirs.speed_up.value == pytest.approx(mine.speed_up.value / 2)
+    assert other.serial is not None
+    assert strong_scaling(samples[samples["threads"] == 1]).serial is None
