@@ -17,7 +17,7 @@ from conftest import WAVE
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
 from portbench import contract, manifest, session
-from portbench.report.remarks import remarks
+from portbench.report.remarks import beside_itself
 from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN, LEAST_ROUNDS, start_of_round
 from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, ratio
@@ -53,6 +53,15 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
     assert all(s["others"] >= 0 and 0 <= s["stolen"] < 1 for s in document["samples"])
     assert np.median([s["cpu"] for s in document["samples"]]) == pytest.approx(1, abs=0.2)
     assert any("right beside itself on short" in r for r in document["remarks"])
+    # and the runs of each warm-up, by which it is classified
+    assert len(document["series"]) == LEAST_ROUNDS * 3
+    assert {r["warm_up"] for r in document["rows"]} <= {
+        "flat",
+        "warm-up",
+        "slowdown",
+        "no steady state",
+        "inconsistent",
+    }
 
 
 def test_what_stayed_undecided_is_said(portbench, right: Path) -> None:
@@ -178,7 +187,7 @@ def test_a_false_alarm_is_loud() -> None:
     """Two names of one port, once without a difference and once with one."""
     for factor, words in ((1.0, "no difference, as it should be"), (1.1, "a FALSE ALARM")):
         document = simulated(factor)
-        (said,) = remarks(document)
+        (said,) = beside_itself(document)
         assert said.startswith("numpy beside itself on a case")
         assert words in said
 

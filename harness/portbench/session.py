@@ -35,6 +35,7 @@ KINDS = {
     "failure": "failures",
     "conditions": "conditions",
     "round": "rounds",
+    "series": "series",
     "measured": "measured",
 }
 
@@ -119,7 +120,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise Refusal(f"{path} is no session: it says nothing of its schema")
     if document["schema"] != SCHEMA:
         raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document['schema']}")
-    document = {"conditions": [], "rounds": []} | document  # of an earlier portbench, which kept neither
+    document = {"conditions": [], "rounds": [], "series": []} | document  # an earlier portbench kept none of these
     lacking = [name for name in ("cases", "threads", "machine", *KINDS.values()) if name not in document]
     if lacking:
         raise Refusal(f"{path} is no whole session: it lacks {', '.join(lacking)}")

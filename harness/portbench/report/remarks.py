@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from portbench import session
+from portbench.report.summary import confidence, rows
 from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN
-from portbench.timing.statistics import CONFIDENCE, CONFIDENCE_IF_STOPPED, ratio
-
-
-def confidence(document: dict[str, Any]) -> float:
-    """Of this session's intervals: more where measuring stopped because they were narrow."""
-    stopped = any(m.get("stopped_early") for m in document["measured"])
-    return CONFIDENCE_IF_STOPPED if stopped else CONFIDENCE
+from portbench.timing.statistics import ratio
 
 
 def remarks(document: dict[str, Any]) -> list[str]:
     """Each a sentence; the loudest first."""
     bad = conditions.remark(document)
-    return [*([bad] if bad else []), *beside_itself(document), *undecided(document)]
+    return [*([bad] if bad else []), *beside_itself(document), *unsteady(document), *undecided(document)]
 
 
 def beside_itself(document: dict[str, Any]) -> list[str]:
@@ -41,6 +36,20 @@ def beside_itself(document: dict[str, Any]) -> list[str]:
             )
             said.append(f"{where}: {figure}: {verdict}")
     return said
+
+
+def unsteady(document: dict[str, Any]) -> list[str]:
+    """Ports whose processes did not settle at their fastest, each kind once."""
+    found: dict[str, list[str]] = {}
+    for row in rows(document):
+        if row.warm_up in ("slowdown", "no steady state", "inconsistent"):
+            found.setdefault(row.warm_up, []).append(f"{row.port} on {row.case}")
+    means = {
+        "slowdown": "became slower while they ran",
+        "no steady state": "reached no steady speed in the warm-up",
+        "inconsistent": "warmed up in one way in one process and in another in the next",
+    }
+    return [f"{', '.join(some)} {means[kind]}" for kind, some in found.items()]
 
 
 def undecided(document: dict[str, Any]) -> list[str]:

@@ -10,8 +10,10 @@ import pandas as pd
 
 from portbench import session
 from portbench.manifest import SPEC_PORT
-from portbench.report.remarks import confidence
-from portbench.timing.statistics import Estimate, median_time, ratio
+from portbench.timing import warmup
+from portbench.timing.statistics import CONFIDENCE, CONFIDENCE_IF_STOPPED, Estimate, median_time, ratio
+
+SAME_LEVEL = 0.03  # relative: what differs by less in the warm-up is the same speed
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,17 @@ class Row:
     first_call: float | None  # seconds to load and step once with nothing compiled; of the port's first case only
     build: float | None  # seconds
     memory: int | None  # bytes, peak
+    warm_up: str  # "flat", "warm-up", "slowdown", "no steady state", "inconsistent"; empty where steps take too long
     refusal: str  # why there is no figure
 
     def as_json(self) -> dict[str, Any]:
         return session.plain(asdict(self))
+
+
+def confidence(document: dict[str, Any]) -> float:
+    """Of this session's intervals: more where measuring stopped because they were narrow."""
+    stopped = any(m.get("stopped_early") for m in document["measured"])
+    return CONFIDENCE_IF_STOPPED if stopped else CONFIDENCE
 
 
 def rows(document: dict[str, Any]) -> list[Row]:
@@ -101,5 +110,15 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         first_call=sum(first) / 1e9 if timed and first else None,
         build=port["build_seconds"],
         memory=peak if timed and peak else None,
+        warm_up=_warm_up(document, here) if timed else "",
         refusal=refusal,
     )
+
+
+def _warm_up(document: dict[str, Any], here: dict[str, Any]) -> str:
+    """How this port's processes became steady, by the runs before its samples."""
+    every = [s["nanoseconds"] for s in document["series"] if here.items() <= s.items()]
+    long_enough = [np.array(one) / 1e9 for one in every if len(one) >= warmup.LEAST_SAMPLES]
+    if not long_enough or len(long_enough) < len(every):
+        return ""
+    return warmup.classify_processes(long_enough, absolute=0.0, relative=SAME_LEVEL).kind

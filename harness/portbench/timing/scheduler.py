@@ -43,6 +43,7 @@ LEAST_ROUNDS = 3
 SAMPLES = 4  # in one round, per port and block
 SAMPLE_SECONDS = 0.15  # long against the clock and the round trip
 WARM_UP_SECONDS = 0.2
+WARM_UP_RUN = 0.004  # seconds; so many of these that their times tell whether the process became steady
 SLOW_STEP = 1.0  # a port whose step takes longer than this gets one sample a round
 # Of the time that the harness waits, a port's clock must see this part at least. The specification's
 # own leaves out its start, two of three evaluations in a run of one step.
@@ -280,6 +281,8 @@ class _Round:
         kind = {"cold": bool(runner.cold) and runner.fresh, "fresh": runner.fresh}
         for phase, nanoseconds in phases.items():
             self.session.record("phase", port=name, phase=phase, nanoseconds=nanoseconds, **kind, **where)
+        series = {"steps": runner.warm_up_steps, "nanoseconds": runner.warm_up_series}
+        self.session.record("series", port=name, **series, **where)
 
     def _sample(self, runner: _Runner, turn: int, where: dict[str, Any]) -> None:
         sample = {"port": runner.name, "turn": turn, "steps": runner.steps, **runner.sample(), **where}
@@ -320,6 +323,7 @@ class _Runner:
         self.steps = 1  # in a sample
         self.samples = SAMPLES  # in this block
         self.family: list[psutil.Process] = []
+        self.warm_up_steps, self.warm_up_series = 1, list[int]()
 
     def close(self) -> None:
         self.exchange.close()
@@ -349,20 +353,24 @@ class _Runner:
         }
 
     def _warm_up(self) -> None:
-        """Run until WARM_UP_SECONDS are spent, doubling the steps; decides how many steps make a sample.
+        """Run until WARM_UP_SECONDS are spent, doubling the steps up to runs that a clock can tell apart; decides how
+        many steps make a sample.
 
-        It goes by the longest run, and believes the port's clock only where the harness's own allows it: a
+        It goes by the longest runs, and believes the port's clock only where the harness's own allows it: a
         port may say that one step took no time at all, and a sample of as many steps would not end.
         """
-        begin, steps, most, per_step = time.perf_counter(), 1, 0, 0.0
+        begin, steps, per_step = time.perf_counter(), 1, 0.0
+        self.warm_up_steps, self.warm_up_series = 1, []
         while (left := WARM_UP_SECONDS - (time.perf_counter() - begin)) > 0:
-            if most:
-                steps = max(1, min(2 * most, round(left / per_step)))
+            if steps > self.warm_up_steps:
+                self.warm_up_steps, self.warm_up_series = steps, []
             start = time.perf_counter()
-            claimed = self.port.run(steps) / 1e9
+            nanoseconds = self.port.run(steps)
             waited = time.perf_counter() - start
-            if steps >= most:
-                most, per_step = steps, max(claimed, self.least * waited) / steps
+            self.warm_up_series.append(nanoseconds)
+            per_step = max(nanoseconds / 1e9, self.least * waited) / steps
+            if waited < WARM_UP_RUN:
+                steps = max(1, min(2 * steps, round(left / per_step)))
         self.steps = max(1, round(SAMPLE_SECONDS / per_step))
         self.samples = SAMPLES if per_step < SAMPLE_SECONDS else 1 if per_step > SLOW_STEP else 2
 
