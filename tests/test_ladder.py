@@ -90,7 +90,7 @@ def test_the_report_prints_the_matrix(portbench) -> None:
     shown = portbench("report", "results/mutants.json", cwd=ROOT)
     assert shown.returncode == 0 and "wrong ports died in time" in shown.stdout and "dt-1e-9" in shown.stdout
     assert "| dt-1e-9 | " in portbench("report", "results/mutants.json", "--markdown", cwd=ROOT).stdout
-    assert set(load_results(ROOT / "results")["session"]) == {"readme"}
+    assert "readme" in set(load_results(ROOT / "results")["session"])
 
 
 def test_statistics_see_what_no_other_level_can(portbench) -> None:

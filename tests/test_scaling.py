@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
+from portbench import session
+from portbench.errors import Refusal
+from portbench.report.growth import examine
 from portbench.timing.scaling import growth, strong_scaling
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000, 8000, 16000])
@@ -106,3 +113,51 @@ def test_the_serial_base_may_be_another_port() -> None:
         assert theirs.speed_up.value == pytest.approx(mine.speed_up.value / 2)
     assert other.serial is not None
     assert strong_scaling(samples[samples["threads"] == 1]).serial is None
+
+
+def grown(exponent: float, speed_up: float) -> dict[str, Any]:
+    """The published session, as if its first case had been measured in five sizes, and on two threads."""
+    document = session.read(ROOT / "results" / "readme.json")
+    one = [s for s in document["samples"] if s["case"] == "liquid-500"]
+    proof = [c for c in document["certificates"] if c["case"] == "liquid-500"]
+    works = {f"N{n}": n for n in (500, 1000, 2000, 4000, 8000)}
+    document["cases"] = {name: {"parameters": {}, "work": n} for name, n in works.items()}
+    document["threads"] = [1, 2]
+    document["ports"] = [{**p, "uses_threads": True} for p in document["ports"]]
+    document["certificates"] = [{**c, "case": name, "threads": t} for c in proof for name in works for t in (1, 2)]
+    document["samples"] = [
+        {**s, "case": name, "threads": t, "nanoseconds": s["nanoseconds"] * (n / 500) ** exponent / speed_up ** (t - 1)}
+        for s in one
+        for name, n in works.items()
+        for t in (1, 2)
+    ]
+    return document
+
+
+def test_a_session_is_fitted(tmp_path: Path, portbench) -> None:
+    document = grown(1.3, 1.6)
+    found = examine(document, list(document["cases"]))
+    assert {(s.port, s.threads) for s in found.sizes} >= {("numba", 1), ("numba", 2), ("julia", 1), ("spec", 1)}
+    for s in found.sizes:
+        assert s.growth.exponent.value == pytest.approx(1.3, abs=0.02)
+        assert s.growth.broken is None
+    for t in found.threads:
+        assert t.scaling.speed_ups[0].speed_up.value == pytest.approx(1.6, rel=0.01)
+        assert t.scaling.serial is not None
+        assert t.scaling.serial.value == pytest.approx(0.25, abs=0.02)  # 1 / 1.6 = s + (1 - s) / 2
+    file = tmp_path / "grown.json"
+    file.write_text(json.dumps(document))
+    done = portbench("scaling", str(file), "--cases", ",".join(document["cases"]))
+    assert done.returncode == 0, done.stderr
+    assert "1.300" in done.stdout and "none seen" in done.stdout and "80%" in done.stdout
+    said = json.loads(portbench("scaling", str(file), "--json").stdout)
+    assert said["sizes"] == []
+    assert len(said["threads"]) == 5 * 5
+
+
+@pytest.mark.parametrize(
+    ("cases", "words"), [([], "nothing to fit"), (["liquid-500", "melt-4k"], "needs three"), (["no"], "no case")]
+)
+def test_what_cannot_be_fitted_is_refused(cases: list[str], words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        examine(session.read(ROOT / "results" / "readme.json"), cases)

@@ -24,7 +24,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import export, history, kills, summary, table
+from portbench.report import export, growth, history, kills, summary, table
 from portbench.report.remarks import remarks
 from portbench.timing.scheduler import Plan
 
@@ -309,6 +309,21 @@ def export_(
     with _sentences():
         for sentence in export.export(path, kind, output):
             print(f"left out: {sentence}", file=sys.stderr)
+
+
+@app.command()
+def scaling(
+    path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
+    cases: Cases = [],
+    as_json: AsJson = False,
+) -> None:
+    """Fit how time grows with size (over the --cases, one problem in several sizes) and falls with threads."""
+    with _sentences():
+        found = growth.examine(session.read(path), _split(cases))
+        if as_json:
+            _print_json("scaling", True, session=str(path), **found.as_json())
+        else:
+            growth.print_tables(found, Console())
 
 
 @app.command("compare-sessions")
