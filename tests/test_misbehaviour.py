@@ -122,9 +122,9 @@ def test_a_port_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_clock_that_lies_now_and_then_gets_no_figure(portbench, tmp_path: Path) -> None:
-    """It is certified, and found out while it is timed."""
+    """It is certified, and found out while it is timed; and what will never be known is not waited for."""
     project(tmp_path, "lies about the time later", "")
-    done = portbench("compare", "--budget", "1", "--quiet", "--json")
+    done = portbench("compare", "--budget", "200", "--precision", "90%", "--quiet", "--json")
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
     assert done.returncode == 1
     liar = rows["lies-about-the-time-later"]

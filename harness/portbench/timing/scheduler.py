@@ -15,6 +15,7 @@ In the first block the baseline runs twice, under two names: what differs betwee
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import shutil
 import tempfile
@@ -88,8 +89,8 @@ def measure(
     every = [_beside_itself(block, plan.baseline) if k == 0 else block for k, block in enumerate(blocks)]
     while True:
         number, todo = past.rounds, every
-        wide = past.wide(every, plan)
         if past.finished >= LEAST_ROUNDS:
+            wide = past.wide(every, plan)
             todo = [replace(block, ports=kept) for block in every if (kept := _undecided(block, wide, plan))]
             if not todo or past.seconds + past.last_round > plan.budget:
                 break
@@ -198,14 +199,15 @@ class _Past:
         of_port = dict(list(frame.groupby(["port", "case", "threads"])))
         found = []
         for block in blocks:
-            for ready in [r for r in block.ports if not r.port.name.endswith(AGAIN)]:
-                for base in dict.fromkeys([SPEC_PORT, plan.baseline]):
-                    one, other = (of_port.get((name, *block.key.values())) for name in (ready.port.name, base))
-                    if base == ready.port.name or ready.port.name == SPEC_PORT or one is None or other is None:
-                        continue
-                    known = ratio(other, one, CONFIDENCE_IF_STOPPED)
-                    if known and not known.uncertainty <= plan.precision:
-                        found.append({"port": ready.port.name, "base": base, **block.key, "known": known.uncertainty})
+            names = [r.port.name for r in block.ports if (r.port.name, *block.key.values()) not in self.failed]
+            bases = [base for base in dict.fromkeys([SPEC_PORT, plan.baseline]) if base in names]
+            for name, base in itertools.product(names, bases):
+                if name in (base, SPEC_PORT) or name.endswith(AGAIN):
+                    continue
+                slow, fast = (of_port[one, *block.key.values()] for one in (base, name))
+                known = ratio(slow, fast, CONFIDENCE_IF_STOPPED)
+                if known and not known.uncertainty <= plan.precision:
+                    found.append({"port": name, "base": base, **block.key, "known": known.uncertainty})
         return found
 
 
