@@ -270,6 +270,37 @@ def races_(
         raise typer.Exit(0 if ok else 1)
 
 
+@app.command("selfcheck")
+def selfcheck_(
+    port: Annotated[str, typer.Option("--port", help="With which port; one that starts fast saves time.")] = "",
+    case: Annotated[str, typer.Option("--case", help="On which case; one of the manifest's if not given.")] = "",
+    tries: Annotated[int, typer.Option("--tries", help="Sessions; each takes a few seconds.", min=1)] = 200,
+    budget: Budget = None,
+    precision: Precision = "",
+    given: Given = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the measuring: false alarms of a port beside itself, and planted slowdowns of 1, 2 and 5 % seen."""
+    with _sentences():
+        found = manifest.find(given)
+        job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
+        plan = Wanted([], [], [], budget, _share(precision), None).plan({}, "")
+        with Progress(quiet) as progress:
+            rates = run.check_itself(job, plan, tries, progress)
+        if as_json:
+            about = {"port": job.ports[0].name, "case": job.cases[0].name, "budget": plan.budget}
+            rows = [r.as_json() for r in rates]
+            machine = session.machine()
+            _print_json("selfcheck", True, **about, precision=plan.precision, machine=machine, rates=rows)
+        else:
+            shown = Table("slower by", "tries", "difference seen", "rate", "95 % interval")
+            for r in rates:
+                name = f"{r.planted:.0%}" if r.planted else "nothing (false alarms)"
+                shown.add_row(name, str(r.tries), str(r.seen), f"{r.rate:.1%}", f"{r.low:.1%} to {r.high:.1%}")
+            Console().print(shown)
+
+
 @app.command()
 def report(
     path: Annotated[

@@ -25,6 +25,7 @@ from portbench.manifest import Manifest, Port, spec_port
 from portbench.progress import Progress
 from portbench.protocol import Exchange
 from portbench.session import Session
+from portbench.timing import selfcheck
 from portbench.timing.scheduler import Block, Plan, measure
 
 
@@ -246,6 +247,13 @@ def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> 
             task.now(text)
 
         measure(blocks, job.specification, journal, plan, tell)
+
+
+def check_itself(job: Job, plan: Plan, tries: int, progress: Progress) -> list[selfcheck.Rate]:
+    """The measuring engine, with the first port on the first case."""
+    ready = hosts.prepare(job.manifest, job.ports[0])
+    with progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
+        return selfcheck.check(ready, job.specification, job.cases[0], plan, tries, task.step)
 
 
 def still_the_same(job: Job, journal: Session) -> None:

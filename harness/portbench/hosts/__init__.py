@@ -34,6 +34,7 @@ class Ready:
     toolchain: str  # what the toolchain's version command printed, first line
     build_seconds: float | None = None  # of the build that made it, perhaps long ago
     build_command: str = ""
+    beside: float = 0.0  # part of steps that it runs beside those that count (timing/selfcheck.py)
 
     def environment(self, threads: int) -> dict[str, str]:
         count = str(threads if self.port.threads else 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from portbench import session
-from portbench.report.summary import confidence, rows
+from portbench.report.summary import rows
 from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN
-from portbench.timing.statistics import ratio
+from portbench.timing.statistics import confidence_of, ratio
 
 
 def remarks(document: dict[str, Any]) -> list[str]:
@@ -26,7 +26,7 @@ def beside_itself(document: dict[str, Any]) -> list[str]:
         for again in sorted({name for name in block["port"] if name.endswith(AGAIN)}):
             name = again.removesuffix(AGAIN)
             one, other = block[block["port"] == name], block[block["port"] == again]
-            same = ratio(one, other, confidence(document)) if len(one) else None
+            same = ratio(one, other, confidence_of(document)) if len(one) else None
             if same is None or same.high == float("inf"):
                 continue
             where = f"{name} beside itself on {case}" + (f", {threads} threads" if threads > 1 else "")

@@ -11,7 +11,7 @@ import pandas as pd
 from portbench import session
 from portbench.manifest import SPEC_PORT
 from portbench.timing import warmup
-from portbench.timing.statistics import CONFIDENCE, CONFIDENCE_IF_STOPPED, Estimate, median_time, ratio
+from portbench.timing.statistics import Estimate, confidence_of, median_time, ratio
 
 SAME_LEVEL = 0.03  # relative: what differs by less in the warm-up is the same speed
 
@@ -37,12 +37,6 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         return session.plain(asdict(self))
-
-
-def confidence(document: dict[str, Any]) -> float:
-    """Of this session's intervals: more where measuring stopped because they were narrow."""
-    stopped = any(m.get("stopped_early") for m in document["measured"])
-    return CONFIDENCE_IF_STOPPED if stopped else CONFIDENCE
 
 
 def rows(document: dict[str, Any]) -> list[Row]:
@@ -81,7 +75,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
 
     def against(other: str) -> Estimate | None:
         base = block[block["port"] == other]
-        return ratio(base, mine, confidence(document)) if timed and other and other != name and len(base) else None
+        return ratio(base, mine, confidence_of(document)) if timed and other and other != name and len(base) else None
 
     phases = [p for p in document["phases"] if p["port"] == name]
     warm_starts = [
@@ -103,7 +97,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         port=name,
         level="-" if name == SPEC_PORT else certificate["level"] if certificate else "",
         horizon=certificate["horizon"] if certificate else 0,
-        time=median_time(mine, confidence(document)) if timed else None,
+        time=median_time(mine, confidence_of(document)) if timed else None,
         over_spec=against(SPEC_PORT),
         over_baseline=against(document["baseline"]),
         start=float(np.median(warm_starts)) / 1e9 if timed and warm_starts else None,

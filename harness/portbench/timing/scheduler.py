@@ -312,7 +312,7 @@ class _Runner:
     """One port's process."""
 
     def __init__(self, ready: Ready, threads: int, specification: Specification, processors: list[int], cold: bool):
-        self.name = ready.port.name
+        self.name, self.beside = ready.port.name, ready.beside
         self.least = LEAST_SEEN_BY_SPEC if ready.port.host == "spec" else LEAST_SEEN
         # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
         self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
@@ -380,7 +380,7 @@ class _Runner:
         """Nanoseconds by the port's clock and by the harness's, and what the machine did meanwhile."""
         before = Watch.now(self.family)
         begin = time.perf_counter_ns()
-        nanoseconds = self.port.run(self.steps)
+        nanoseconds = self.port.run(self.steps + round(self.beside * self.steps))
         round_trip = time.perf_counter_ns() - begin
         meanwhile = before.until(Watch.now(self.family), round_trip / 1e9)
         if not self.least * round_trip <= nanoseconds <= round_trip:

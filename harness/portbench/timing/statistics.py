@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,12 @@ class Estimate:
     def uncertainty(self) -> float:
         """Half the width of the interval, as a fraction of the value."""
         return (self.high - self.low) / 2 / self.value
+
+
+def confidence_of(document: dict[str, Any]) -> float:
+    """Of this session's intervals: more where measuring stopped because they were narrow."""
+    stopped = any(m.get("stopped_early") for m in document["measured"])
+    return CONFIDENCE_IF_STOPPED if stopped else CONFIDENCE
 
 
 def median_time(samples: pd.DataFrame, confidence: float = CONFIDENCE) -> Estimate:
