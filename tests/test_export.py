@@ -145,7 +145,7 @@ def test_the_session_is_not_written_over(tmp_path: Path) -> None:
 
 def test_a_session_that_lacks_its_lists(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"schema": session.SCHEMA}))
-    with pytest.raises(Refusal, match="no whole session: it lacks cases, threads, machine, ports"):
+    with pytest.raises(Refusal, match="no whole session: it lacks cases, threads, machine, baseline, unit, ports"):
         export(tmp_path / "x.json", "csv", tmp_path / "x.csv")
 
 

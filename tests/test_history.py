@@ -47,7 +47,7 @@ def simulated(seed: int, rounds: int = 5, machine: float = 1.0, noise: float = 0
          "identity": {"sources": name, "specification": "abc"}}
         for name in SPEEDS
     ]  # fmt: skip
-    return {
+    return {name: [] for name in session.KINDS.values()} | {
         "schema": session.SCHEMA,
         "portbench": "0.1.0",
         "baseline": "numpy",
@@ -58,7 +58,6 @@ def simulated(seed: int, rounds: int = 5, machine: float = 1.0, noise: float = 0
         "ports": ports,
         "certificates": certificates,
         "samples": taken,
-        **{name: [] for name in ("phases", "memory", "failures", "measured")},
     }
 
 
@@ -177,7 +176,7 @@ def test_a_slower_port_is_a_line_and_exit_status_1(portbench, tmp_path: Path) ->
     document = simulated(2, numba=1.3)
     header = {name: value for name, value in document.items() if name not in session.KINDS.values()}
     records = [{"kind": "header", **header}]
-    records += [{"kind": kind, **r} for kind, name in session.KINDS.items() for r in document.get(name, [])]
+    records += [{"kind": kind, **r} for kind, name in session.KINDS.items() for r in document[name]]
     (tmp_path / "b.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     done = portbench("compare-sessions", "a.json", "b.jsonl")
     assert done.returncode == 1

@@ -10,6 +10,9 @@ import psutil
 import pytest
 from conftest import HERE, WAVE
 
+from portbench import session
+from portbench.timing.statistics import LEAST_ROUNDS
+
 # what the port does wrong -> the kind of verdict, and words that its sentence must hold
 MODES = {
     "crashes": ("A0", ["ended by signal SIGABRT"]),
@@ -125,7 +128,9 @@ def test_a_clock_that_lies_now_and_then_gets_no_figure(portbench, tmp_path: Path
     """It is certified, and found out while it is timed; and what will never be known is not waited for."""
     project(tmp_path, "lies about the time later", "")
     done = portbench("compare", "--budget", "200", "--precision", "90%", "--quiet", "--json")
-    rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
+    said = json.loads(done.stdout)
+    assert session.read(tmp_path / said["session"])["measured"][0]["rounds"] == LEAST_ROUNDS
+    rows = {row["port"]: row for row in said["rows"]}
     assert done.returncode == 1
     liar = rows["lies-about-the-time-later"]
     assert "its clock is wrong" in liar["refusal"]

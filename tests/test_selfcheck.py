@@ -14,7 +14,7 @@ from portbench.timing.scheduler import Plan
 
 
 def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By half, in the stream of a port that knows nothing of it; and nothing is seen of none, but by chance."""
+    """By half, in the stream of a port that knows nothing of it."""
     monkeypatch.setattr(selfcheck, "PLANTED", (0.5,))
     found = manifest.read(project(tmp_path, "") / "portbench.toml")
     specification = contract.load(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,10 @@ Given = Annotated[Path | None, typer.Option("--manifest", "-m", help="A portbenc
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Level = Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")]
-Budget = Annotated[float | None, typer.Option("--budget", help="Seconds to spend on taking samples [45].", min=0)]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", help="Seconds to spend on samples, after three rounds in any case [45].", min=0),
+]
 Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 1% [2%].")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the order in which ports take turns [1].")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Go on with this journal of a stopped session.")]
@@ -122,7 +126,7 @@ def bench(
 ) -> None:
     """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
     with _sentences():
-        wanted = Wanted(_split(ports), _split(cases), _numbers(threads), budget, _share(precision), seed)
+        wanted = Wanted(_split(ports), _split(cases), _split(threads), _seconds(budget), _share(precision), seed)
         _measure("bench", wanted, resume, given, results, as_json, quiet)
 
 
@@ -142,7 +146,7 @@ def compare(
 ) -> None:
     """The main job: check every port, time those that agree, and print the table."""
     with _sentences():
-        wanted = Wanted(_split(ports), _split(cases), _numbers(threads), budget, _share(precision), seed)
+        wanted = Wanted(_split(ports), _split(cases), _split(threads), _seconds(budget), _share(precision), seed)
         _measure("compare", wanted, resume, given, results, as_json, quiet)
 
 
@@ -152,7 +156,7 @@ class Wanted:
 
     ports: list[str]
     cases: list[str]
-    threads: list[int]
+    threads: list[str]
     budget: float | None
     precision: float | None
     seed: int | None
@@ -175,7 +179,7 @@ def _measure(
 ) -> None:
     found = manifest.find(given)
     if resume:
-        if wanted.ports or wanted.cases or wanted.threads != [1]:
+        if wanted.ports or wanted.cases or wanted.threads:
             raise Refusal("--resume goes on with the ports, cases and threads of its session: give none of them")
         journal = session.Session.resume(resume)
         header = journal.so_far()
@@ -184,7 +188,7 @@ def _measure(
         job = run.plan(found, header["ports_asked_for"], list(header["cases"]), header["threads"])
         plan = wanted.plan(header["plan"], found.compare.baseline)
     else:
-        job = run.plan(found, wanted.ports, wanted.cases, wanted.threads)
+        job = run.plan(found, wanted.ports, wanted.cases, _numbers(wanted.threads))
         plan = wanted.plan({}, found.compare.baseline)
         journal = session.Session(results, run.header(job, command, plan, wanted.ports))
     try:
@@ -194,16 +198,15 @@ def _measure(
             run.record_ports(job, journal)
             run.certify(job, progress, journal, remembered=command == "bench" or resume is not None)
             run.take_samples(job, journal, progress, plan)
+    except Refusal:
+        raise
     except BaseException:
-        print(
-            f"Stopped; every finished sample is in {journal.journal}: "
-            f"`portbench {command} --resume {journal.journal}` goes on",
-            file=sys.stderr,
-        )
+        again = f"portbench {command} --resume {journal.journal}" + (f" --manifest {given}" if given else "")
+        print(f"Stopped; every finished sample is in {journal.journal}: `{again}` goes on", file=sys.stderr)
         raise
     path = journal.finish()
     document = session.read(path)
-    held = job.held and not document["failures"]
+    held = job.held and not any(f["port"] in {p["name"] for p in document["ports"]} for f in document["failures"])
     if as_json:
         rows = [r.as_json() for r in summary.rows(document)]
         _print_json(command, held, session=str(path), missing=job.missing, rows=rows, remarks=remarks(document))
@@ -274,7 +277,7 @@ def races_(
 def selfcheck_(
     port: Annotated[str, typer.Option("--port", help="With which port; one that starts fast saves time.")] = "",
     case: Annotated[str, typer.Option("--case", help="On which case; one of the manifest's if not given.")] = "",
-    tries: Annotated[int, typer.Option("--tries", help="Sessions; each takes a few seconds.", min=1)] = 200,
+    tries: Annotated[int, typer.Option("--tries", help="Sessions; each takes up to the budget.", min=1)] = 200,
     budget: Budget = None,
     precision: Precision = "",
     given: Given = None,
@@ -285,7 +288,7 @@ def selfcheck_(
     with _sentences():
         found = manifest.find(given)
         job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
-        plan = Wanted([], [], [], budget, _share(precision), None).plan({}, "")
+        plan = Wanted([], [], [], _seconds(budget), _share(precision), None).plan({}, "")
         with Progress(quiet) as progress:
             rates = run.check_itself(job, plan, tries, progress)
         if as_json:
@@ -407,6 +410,12 @@ def _split(given: list[str]) -> list[str]:
 def _level(given: str) -> str:
     if given not in ("A5", "A6"):
         raise Refusal(f"--level {given} must be A5, to which the ladder is always climbed, or A6")
+    return given
+
+
+def _seconds(given: float | None) -> float | None:
+    if given is not None and not math.isfinite(given):
+        raise Refusal(f"--budget {given} must be a finite number of seconds")
     return given
 
 

@@ -256,17 +256,32 @@ def check_itself(job: Job, plan: Plan, tries: int, progress: Progress) -> list[s
         return selfcheck.check(ready, job.specification, job.cases[0], plan, tries, task.step)
 
 
+def cases_of(job: Job) -> dict[str, Any]:
+    """As a session's header says them."""
+    work = job.specification.work
+    return {"cases": {c.name: {"parameters": c.parameters, "work": work(c.parameters)} for c in job.cases}}
+
+
+def _spec_hash(job: Job) -> str:
+    return hosts.build.hash_text(job.specification.source.read_text(encoding="utf-8"))
+
+
 def still_the_same(job: Job, journal: Session) -> None:
     """Refusal where what would run now is not what ran in this session so far: one session is of one build."""
-    before = {p["name"]: p for p in journal.so_far()["ports"]}
-    for ready in job.ready:
-        was = before.get(ready.port.name)
-        for name, now in (("sources_hash", ready.sources_hash), ("toolchain", ready.toolchain)):
-            if was and was[name] and was[name] != now:
-                raise Refusal(
-                    f"{ready.port.name} is not what it was when {journal.journal} began (its {name.split('_')[0]} "
-                    "changed): begin a new session"
-                )
+    so_far, now = journal.so_far(), session.plain({**cases_of(job), "baseline": job.manifest.compare.baseline})
+    changed = [name for name in ("cases", "baseline") if so_far[name] != now[name]]
+    here = session.machine()
+    changed += [name for name in ("processor", "logical_cores", "system") if so_far["machine"].get(name) != here[name]]
+    before = {p["name"]: p for p in so_far["ports"]}
+    ports = {spec_port(job.manifest, job.specification.source).name: (_spec_hash(job), "", "")}
+    ports |= {r.port.name: (r.sources_hash, r.toolchain, "") for r in job.ready}
+    ports |= {name: ("", "", why) for name, why in job.missing.items()}
+    for name, (sources, toolchain, missing) in ports.items() if before else ():
+        was = before.get(name, {"sources_hash": "", "toolchain": "", "missing": "new"})
+        if was["sources_hash"] != sources or was["toolchain"] != toolchain or bool(was["missing"]) != bool(missing):
+            changed.append(name)
+    if changed:
+        raise Refusal(f"The {', '.join(changed)} changed since {journal.journal} began: begin a new session")
 
 
 def header(job: Job, command: str, plan: Plan, ports: list[str]) -> dict[str, Any]:
@@ -279,9 +294,7 @@ def header(job: Job, command: str, plan: Plan, ports: list[str]) -> dict[str, An
         "baseline": job.manifest.compare.baseline,
         "unit": job.specification.work_name,
         "threads": job.threads,
-        "cases": {
-            c.name: {"parameters": c.parameters, "work": job.specification.work(c.parameters)} for c in job.cases
-        },
+        **cases_of(job),
         "machine": session.machine(),
     }
 
@@ -305,7 +318,7 @@ def record_ports(job: Job, journal: Session) -> None:
             uses_threads=port.threads,
             missing=job.missing.get(port.name, ""),
             toolchain=made.toolchain if made else "",
-            sources_hash=made.sources_hash if made else "",
+            sources_hash=made.sources_hash if made else _spec_hash(job) if port.host == "spec" else "",
             build_command=made.build_command if made else "",
             build_seconds=made.build_seconds if made else None,
         )

@@ -7,6 +7,7 @@ is read just as well.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -60,9 +61,8 @@ class Session:
             raise Refusal(f"{journal} is no journal: only a session that was stopped, a .jsonl file, can be resumed")
         read(journal)
         try:
-            whole = journal.read_bytes().rfind(b"\n") + 1
-            os.truncate(journal, whole)
             self._open(journal, "a")
+            os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
         except OSError as error:
             raise Refusal(f"{journal} cannot be written: {error.strerror}") from None
         return self
@@ -70,6 +70,10 @@ class Session:
     def _open(self, journal: Path, mode: str) -> None:
         self.journal, self.path = journal, journal.with_suffix(".json")
         self._file = journal.open(mode, encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when this process ends, however it ends
+        except BlockingIOError:
+            raise Refusal(f"The session {journal} is still running: stop it first") from None
 
     def so_far(self) -> dict[str, Any]:
         """The document of what is recorded."""
@@ -116,12 +120,16 @@ def read(path: str | Path) -> dict[str, Any]:
         document = read_journal(path) if path.suffix == ".jsonl" else json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path} cannot be read as a session: {error}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise Refusal(f"{path} is no journal of a session: it holds other records") from None
     if not isinstance(document, dict) or "schema" not in document:
         raise Refusal(f"{path} is no session: it says nothing of its schema")
     if document["schema"] != SCHEMA:
         raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document['schema']}")
     document = {"conditions": [], "rounds": [], "series": []} | document  # an earlier portbench kept none of these
-    lacking = [name for name in ("cases", "threads", "machine", *KINDS.values()) if name not in document]
+    lacking = [
+        name for name in ("cases", "threads", "machine", "baseline", "unit", *KINDS.values()) if name not in document
+    ]
     if lacking:
         raise Refusal(f"{path} is no whole session: it lacks {', '.join(lacking)}")
     return document
@@ -145,7 +153,7 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
     ns_per_step, ns_per_unit, level (agreement reached), certified. docs/session.md has the details.
     """
     path = Path(path)
-    files = [path] if path.is_file() else [f for f in sorted(path.glob("*.json*")) if _looks_like_one(f)]
+    files = [path] if path.is_file() else [f for f in sorted(path.glob("*")) if _looks_like_one(f)]
     if not files:
         raise Refusal(f"There is no session in {path}: run `portbench compare` first")
     frames = []
@@ -162,8 +170,7 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
 
 def _looks_like_one(file: Path) -> bool:
     """Whether a file in a folder of results is a session, and not another command's document."""
-    with file.open(encoding="utf-8") as opened:
-        return SCHEMA.split("/")[0] in opened.read(200)
+    return file.suffix in (".json", ".jsonl") and SCHEMA.split("/")[0] in file.read_text(errors="replace")
 
 
 def certificate(document: dict[str, Any], port: str, case: str, threads: int) -> dict[str, Any] | None:

@@ -51,7 +51,7 @@ class Answer:
     step: int
     fields: Fields
     tolerance: Fields
-    envelope: dict[str, float]  # largest deviation of a twin so far
+    envelope: dict[str, float]  # largest deviation so far of a twin; of derived fields, of any state in the envelope
 
 
 @dataclass(frozen=True)

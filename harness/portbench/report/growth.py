@@ -14,6 +14,7 @@ from portbench.errors import Refusal, known
 from portbench.report import summary
 from portbench.report.table import estimate
 from portbench.timing.scaling import Growth, Scaling, growth, strong_scaling
+from portbench.timing.statistics import confidence_of
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,18 @@ def examine(document: dict[str, Any], cases: list[str]) -> Found:
     known("case", cases, document["cases"])
     samples = session.samples(document)
     timed = [(r.port, r.case, r.threads) for r in summary.rows(document) if r.time is not None]
-    sizes, threads = [], []
+    sizes, threads, confidence = [], [], confidence_of(document)
     if cases:
         works = {document["cases"][name]["work"] for name in cases}
+        if len(works) < len(set(cases)):
+            raise Refusal(f"Two of {', '.join(cases)} have the same size: name one problem in several sizes")
         if len(works) < 3:
             raise Refusal(f"{', '.join(cases)} are {len(works)} sizes, and an exponent needs three")
         for port, count in dict.fromkeys((p, t) for p, _, t in timed):
             here = [c for p, c, t in timed if (p, t) == (port, count) and c in cases]
             mine = samples[(samples["port"] == port) & (samples["threads"] == count) & samples["case"].isin(here)]
             try:
-                fitted = growth(mine)
+                fitted = growth(mine, confidence)
             except ValueError:  # it failed on some of the sizes
                 continue
             sizes.append(Sizes(port, count, int(mine["work"].min()), int(mine["work"].max()), fitted))
@@ -69,7 +72,7 @@ def examine(document: dict[str, Any], cases: list[str]) -> Found:
         counts = [t for p, c, t in timed if (p, c) == (port, case)]
         if len(counts) > 1 and 1 in counts:
             mine = samples[(samples["port"] == port) & (samples["case"] == case) & samples["threads"].isin(counts)]
-            threads.append(Threads(port, case, strong_scaling(mine)))
+            threads.append(Threads(port, case, strong_scaling(mine, confidence=confidence)))
     if not sizes and not threads:
         raise Refusal(
             "There is nothing to fit: name three cases or more, one problem in several sizes (--cases), or give a "

@@ -19,7 +19,7 @@ from portbench.errors import Refusal
 from portbench.manifest import SPEC_PORT
 from portbench.report import summary
 from portbench.report.table import estimate
-from portbench.timing.statistics import Estimate, change, change_beside
+from portbench.timing.statistics import Estimate, change, change_beside, confidence_of
 
 SLOWER = 1.10  # so many times as long, with 1 outside the interval, is named
 _MACHINE = ("processor", "architecture", "vectors", "cores", "logical_cores", "system")
@@ -106,20 +106,21 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> History:
     samples = [
         dict(iter(session.samples(document).groupby(["case", "threads", "port"]))) for document in (before, after)
     ]
+    confidence = max(map(confidence_of, (before, after)))
     rows = []
     for case, threads, port in both:
         old, new = (some[case, threads, port] for some in samples)
         spec_old, spec_new = (some.get((case, threads, SPEC_PORT)) for some in samples)
         normalised = None
         if port != SPEC_PORT and spec_old is not None and spec_new is not None:
-            normalised = change_beside(old, spec_old, new, spec_new)
+            normalised = change_beside(old, spec_old, new, spec_new, confidence)
         rows.append(
             Row(
                 case=case,
                 threads=threads,
                 port=port,
                 rounds=(old["round"].nunique(), new["round"].nunique()),
-                over=change(old, new),
+                over=change(old, new, confidence),
                 normalised=normalised,
                 same_machine=not machine,
             )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from portbench import session
-from portbench.report.summary import rows
+from portbench.manifest import SPEC_PORT
+from portbench.report.summary import Row, rows
 from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN
-from portbench.timing.statistics import confidence_of, ratio
+from portbench.timing.statistics import Estimate, confidence_of, ratio
 
 
 def remarks(document: dict[str, Any]) -> list[str]:
     """Each a sentence; the loudest first."""
     bad = conditions.remark(document)
-    return [*([bad] if bad else []), *beside_itself(document), *unsteady(document), *undecided(document)]
+    return [
+        *([bad] if bad else []),
+        *beside_itself(document),
+        *unsteady(document),
+        *undecided(document),
+        *lost(document),
+    ]
 
 
 def beside_itself(document: dict[str, Any]) -> list[str]:
@@ -29,7 +37,7 @@ def beside_itself(document: dict[str, Any]) -> list[str]:
             same = ratio(one, other, confidence_of(document)) if len(one) else None
             if same is None or same.high == float("inf"):
                 continue
-            where = f"{name} beside itself on {case}" + (f", {threads} threads" if threads > 1 else "")
+            where = f"{name} beside itself on {_where(case, threads)}"
             figure = f"{same.value:.3f} times as fast, {same.low:.3f} to {same.high:.3f}"
             verdict = (
                 "no difference, as it should be" if same.tie else "a FALSE ALARM: do not trust small differences here"
@@ -43,7 +51,7 @@ def unsteady(document: dict[str, Any]) -> list[str]:
     found: dict[str, list[str]] = {}
     for row in rows(document):
         if row.warm_up in ("slowdown", "no steady state", "inconsistent"):
-            found.setdefault(row.warm_up, []).append(f"{row.port} on {row.case}")
+            found.setdefault(row.warm_up, []).append(f"{row.port} on {_where(row.case, row.threads)}")
     means = {
         "slowdown": "became slower while they ran",
         "no steady state": "reached no steady speed in the warm-up",
@@ -53,17 +61,33 @@ def unsteady(document: dict[str, Any]) -> list[str]:
 
 
 def undecided(document: dict[str, Any]) -> list[str]:
-    """Ratios that were still uncertain when the time was up."""
-    if not document["measured"]:
+    """Ratios of the table that were still uncertain when the time was up."""
+    if not document["measured"] or "precision" not in document["measured"][-1]:
         return []
-    last = document["measured"][-1]
-    wide = last.get("undecided", [])
+    precision = document["measured"][-1]["precision"]
+    every = [(r, base, e) for r in rows(document) for base, e in _ratios(document, r) if e is not None]
+    wide = [(e.uncertainty, r, base) for r, base, e in every if not e.uncertainty <= precision]
     if not wide:
         return []
-    worst = max(wide, key=lambda w: float("inf") if w["known"] is None else w["known"])
-    known = "not at all" if worst["known"] is None else f"to ±{100 * worst['known']:.2g}%"
+    known, row, base = max(wide, key=lambda w: w[0])
     return [
         f"When the time was up, {len(wide)} ratio{'s were' * (len(wide) > 1) or ' was'} not known to "
-        f"±{100 * last['precision']:.2g}%, the least {worst['port']} over {worst['base']} on {worst['case']}, "
-        f"{known}: a larger --budget narrows them"
+        f"±{100 * precision:.2g}%, the least {row.port} over {base} on {_where(row.case, row.threads)}, "
+        + (f"to ±{100 * known:.0f}%" if math.isfinite(known) else "not at all")
+        + ": a larger --budget narrows them"
     ]
+
+
+def _ratios(document: dict[str, Any], row: Row) -> list[tuple[str, Estimate | None]]:
+    if row.port == SPEC_PORT:
+        return []
+    return [(SPEC_PORT, row.over_spec), (document["baseline"], row.over_baseline)]
+
+
+def lost(document: dict[str, Any]) -> list[str]:
+    """The second process of a port that failed is no port of the table."""
+    return [f["sentence"] for f in document["failures"] if f["port"].endswith(AGAIN)]
+
+
+def _where(case: str, threads: int) -> str:
+    return case + (f", {threads} threads" if threads > 1 else "")

@@ -58,7 +58,7 @@ class Scaling:
     serial: Estimate | None  # None without a round that has all thread counts
 
 
-def growth(samples: pd.DataFrame) -> Growth:
+def growth(samples: pd.DataFrame, confidence: float = CONFIDENCE) -> Growth:
     """From the columns `round`, `work` (N) and `ns_per_step`, of one port on one thread count.
 
     Rounds that lack a size are left out. The break is looked for in the means over the rounds, so that it has to
@@ -69,10 +69,10 @@ def growth(samples: pd.DataFrame) -> Growth:
         raise ValueError(f"{len(table)} rounds have all {table.shape[1]} sizes: an exponent needs one of three sizes")
     x, logs = np.log(table.columns.to_numpy(dtype=float)), np.log(table.to_numpy())
     slopes = np.array([scipy.stats.linregress(x, y).slope for y in logs])
-    return Growth(_mean(slopes), _break(x, logs.mean(axis=0)))
+    return Growth(_mean(slopes, confidence), _break(x, logs.mean(axis=0)))
 
 
-def strong_scaling(samples: pd.DataFrame, base: pd.DataFrame | None = None) -> Scaling:
+def strong_scaling(samples: pd.DataFrame, base: pd.DataFrame | None = None, confidence: float = CONFIDENCE) -> Scaling:
     """From the columns `round`, `threads` and `ns_per_unit`, of one port and case.
 
     Speed-ups are over `base`, the serial port's samples of the same rounds; without it, over this port on 1 thread.
@@ -83,7 +83,7 @@ def strong_scaling(samples: pd.DataFrame, base: pd.DataFrame | None = None) -> S
     speed_ups = []
     for threads, mine in some.groupby("threads"):
         count = int(str(threads))
-        if (over := ratio(base, mine)) is not None:
+        if (over := ratio(base, mine, confidence)) is not None:
             speed_ups.append(SpeedUp(count, over, Estimate(over.value / count, over.low / count, over.high / count)))
     serial = base.groupby("round")["ns_per_unit"].median()
     table = _rounds(some, "threads", "ns_per_unit")
@@ -93,7 +93,7 @@ def strong_scaling(samples: pd.DataFrame, base: pd.DataFrame | None = None) -> S
     p = parts.columns.to_numpy(dtype=float)
     # Least squares of p times the equation: the ideal is 1 on each count of threads, and noise is in proportion.
     fitted = (parts.to_numpy() * p - 1) @ (p - 1) / np.sum((p - 1) ** 2)
-    return Scaling(speed_ups, _mean(fitted))
+    return Scaling(speed_ups, _mean(fitted, confidence))
 
 
 def _rounds(samples: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
@@ -101,12 +101,12 @@ def _rounds(samples: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
     return samples.pivot_table(index="round", columns=columns, values=values, aggfunc="median").dropna()
 
 
-def _mean(rounds: np.ndarray) -> Estimate:
+def _mean(rounds: np.ndarray, confidence: float) -> Estimate:
     """With Student's t; of one round without an end."""
     middle, count = float(np.mean(rounds)), len(rounds)
     if count < 2:
         return Estimate(middle, -math.inf, math.inf)
-    reach = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(rounds, ddof=1)) / math.sqrt(count)
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, count - 1) * np.std(rounds, ddof=1)) / math.sqrt(count)
     return Estimate(middle, middle - reach, middle + reach)
 
 

@@ -21,6 +21,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,8 @@ from portbench.protocol import Exchange, RunningPort
 from portbench.session import Session
 from portbench.timing import conditions
 from portbench.timing.conditions import Watch
-from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, ratio
+from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, LEAST_ROUNDS, ratio
 
-LEAST_ROUNDS = 3
 SAMPLES = 4  # in one round, per port and block
 SAMPLE_SECONDS = 0.15  # long against the clock and the round trip
 WARM_UP_SECONDS = 0.2
@@ -71,7 +71,7 @@ class Plan:
 
     budget: float  # seconds
     precision: float  # half the interval of a ratio, relative, that is narrow enough
-    seed: int  # of the order in which ports take turns, and of the starts
+    seed: int  # of the order in which ports take turns
     baseline: str = ""  # ratios are wanted against the specification and this port
 
 
@@ -232,10 +232,11 @@ class _Round:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        for runner in self.runners.values():
-            if kind is None:
+        with ExitStack() as last:  # all are closed, whatever happens meanwhile
+            for runner in self.runners.values():
+                last.callback(runner.close)
+            for runner in self.runners.values() if kind is None else ():
                 runner.port.quit()
-            runner.close()
 
     def measure(self, block: Block) -> None:
         """One block: every port is loaded and warmed up, then they take turns."""
@@ -317,7 +318,11 @@ class _Runner:
         # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
         self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
         environment = {"NUMBA_CACHE_DIR": self.cold} if cold else {}
-        started = hosts.start(ready, threads, PATIENCE, environment, processors)
+        try:
+            started = hosts.start(ready, threads, PATIENCE, environment, processors)
+        except PortFailure:
+            shutil.rmtree(self.cold, ignore_errors=True)
+            raise
         self.exchange = Exchange(started, specification, ready.port.precision)
         self.port = self.exchange.port
         self.fresh = True  # no block is behind it yet

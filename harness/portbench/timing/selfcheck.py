@@ -69,7 +69,8 @@ def check(
 def _session(block: Block, specification: Specification, plan: Plan) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="portbench-selfcheck-") as folder:
         cases = {block.case.name: {"work": specification.work(block.case.parameters)}}
-        header = {"cases": cases, "threads": [1], "machine": {}}
+        header = {"cases": cases, "threads": [1], "machine": {}, "baseline": plan.baseline}
+        header["unit"] = specification.work_name
         journal = Session(Path(folder), header)
         measure([block], specification, journal, plan)
         return session.read(journal.finish())

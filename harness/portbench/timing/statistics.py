@@ -30,6 +30,7 @@ CONFIDENCE = 0.95
 # truth at worst, found by simulation (tests/test_statistics.py), where 95 % intervals did in 90 % of cases.
 CONFIDENCE_IF_STOPPED = 0.98
 LEAST_FOR_ORDER = 7  # rounds
+LEAST_ROUNDS = 3  # of a session; those beyond are made where intervals are wide
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Estimate:
 
 def confidence_of(document: dict[str, Any]) -> float:
     """Of this session's intervals: more where measuring stopped because they were narrow."""
-    stopped = any(m.get("stopped_early") for m in document["measured"])
+    stopped = any(m.get("stopped_early") for m in document["measured"]) or len(document["rounds"]) > LEAST_ROUNDS
     return CONFIDENCE_IF_STOPPED if stopped else CONFIDENCE
 
 
@@ -68,17 +69,21 @@ def ratio(slow: pd.DataFrame, fast: pd.DataFrame, confidence: float = CONFIDENCE
     return _estimate(both, confidence) if len(both) else None
 
 
-def change(before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
+def change(before: pd.DataFrame, after: pd.DataFrame, confidence: float = CONFIDENCE) -> Estimate:
     """How many times faster `after` is than `before`, a session's samples of a port each."""
-    return _welch(_medians(before).to_numpy(), _medians(after).to_numpy())
+    return _welch(_medians(before).to_numpy(), _medians(after).to_numpy(), confidence)
 
 
 def change_beside(
-    before: pd.DataFrame, beside_before: pd.DataFrame, after: pd.DataFrame, beside_after: pd.DataFrame
+    before: pd.DataFrame,
+    beside_before: pd.DataFrame,
+    after: pd.DataFrame,
+    beside_after: pd.DataFrame,
+    confidence: float = CONFIDENCE,
 ) -> Estimate | None:
     """The same with each round's times divided by those of another port in it: the machine's own speed cancels."""
     old, new = _ratios(before, beside_before), _ratios(after, beside_after)
-    return _welch(old, new) if len(old) and len(new) else None
+    return _welch(old, new, confidence) if len(old) and len(new) else None
 
 
 def _medians(samples: pd.DataFrame) -> pd.Series:
@@ -134,7 +139,7 @@ def _estimate(rounds: np.ndarray, confidence: float) -> Estimate:
     return Estimate(middle, float(low), float(high))
 
 
-def _welch(above: np.ndarray, below: np.ndarray) -> Estimate:
+def _welch(above: np.ndarray, below: np.ndarray, confidence: float) -> Estimate:
     """The ratio of the medians; its interval as that of _estimate, of rounds that are not paired."""
     middle = float(np.median(above) / np.median(below))
     if min(len(above), len(below)) < 2:
@@ -143,7 +148,7 @@ def _welch(above: np.ndarray, below: np.ndarray) -> Estimate:
     squares = [np.var(some, ddof=1) / len(some) for some in logs]
     # equal numbers, to the last digit, have no spread
     freedom = sum(squares) ** 2 / sum(s**2 / (len(some) - 1) for s, some in zip(squares, logs)) if sum(squares) else 1
-    reach = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * math.sqrt(sum(squares))
+    reach = scipy.stats.t.ppf((1 + confidence) / 2, freedom) * math.sqrt(sum(squares))
     mean = np.mean(logs[0]) - np.mean(logs[1])
     low, high = np.exp(mean - reach), np.exp(mean + reach)
     return Estimate(middle, min(float(low), middle), max(float(high), middle))
