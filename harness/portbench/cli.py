@@ -25,7 +25,7 @@ from portbench import __version__, doctor, manifest, run, session
 from portbench.agreement.mutants import Outcome
 from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
-from portbench.report import export, growth, history, kills, summary, table
+from portbench.report import costs, export, growth, history, kills, phases, summary, table
 from portbench.report.remarks import remarks
 from portbench.timing.scheduler import Plan
 
@@ -310,9 +310,10 @@ def report(
         Path, typer.Argument(help="A session file, the journal of a killed session, or what `mutants --json` printed.")
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    by_phase: Annotated[bool, typer.Option("--phases", help="Where each process's time goes, and its memory.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the table of a session, or a kill matrix, again."""
+    """Print the table of a session, or a kill matrix, again; or a session's phases."""
     with _sentences():
         outcomes = _kill_matrix(path)
         if outcomes:
@@ -324,7 +325,13 @@ def report(
                 kills.print_table(outcomes, Console())
             return
         document = session.read(path)
-        if as_json:
+        if by_phase:
+            found = phases.rows(document)
+            if as_json:
+                _print_json("report", True, session=str(path), phases=[r.as_json() for r in found])
+            else:
+                phases.print_tables(found, Console())
+        elif as_json:
             rows = [r.as_json() for r in summary.rows(document)]
             _print_json("report", True, session=str(path), rows=rows, remarks=remarks(document))
         elif markdown:
@@ -358,6 +365,29 @@ def scaling(
             _print_json("scaling", True, session=str(path), **found.as_json())
         else:
             growth.print_tables(found, Console())
+
+
+@app.command()
+def cost(
+    path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
+    steps: Annotated[float, typer.Option("--steps", help="Of the run that you want to make.", min=1)],
+    size: Annotated[
+        float | None, typer.Option("--size", help="Units of work in a step, between those of --cases.", min=1)
+    ] = None,
+    cases: Cases = [],
+    against: Annotated[str, typer.Option("--against", help="The port that others must pay against [baseline].")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run of so many steps takes with each port from start to end, and from how many on a port pays."""
+    with _sentences():
+        if not math.isfinite(steps) or (size is not None and not math.isfinite(size)):
+            raise Refusal("--steps and --size must be finite numbers")
+        document = session.read(path)
+        found = costs.examine(document, steps, size, _split(cases), against)
+        if as_json:
+            _print_json("cost", True, session=str(path), steps=steps, costs=costs.as_json(found))
+        else:
+            costs.print_table(found, document, steps, against, Console())
 
 
 @app.command("compare-sessions")

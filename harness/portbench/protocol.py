@@ -59,6 +59,7 @@ class RunningPort:
         self.timeout = timeout
         self._log = tempfile.TemporaryFile()
         self._unread = b""
+        self.parts: dict[str, int] = {}  # nanoseconds, by the port's account of its last command
         self.started = time.perf_counter_ns()
         try:
             self.process = subprocess.Popen(
@@ -132,7 +133,15 @@ class RunningPort:
             raise self._failure(
                 "protocol", f"replied '{line[:80]}' to '{_verb(command)}': a reply begins with ok or error"
             )
-        return dict(pair.split("=", 1) for pair in rest.split() if "=" in pair)
+        said = dict(pair.split("=", 1) for pair in rest.split() if "=" in pair)
+        self.parts = {}
+        for key in (key for key in said if key.endswith("_nanoseconds")):
+            if not said[key].isdecimal():
+                raise self._failure(
+                    "protocol", f"replied {key}={said[key][:40]} to '{_verb(command)}': no whole number"
+                )
+            self.parts[key.removesuffix("_nanoseconds")] = int(said[key])
+        return said
 
     def _read_line(self, command: str, timeout: float) -> str:
         deadline = time.monotonic() + timeout

@@ -49,6 +49,9 @@ class PythonPort:
     def state(self, simulation: Any) -> Fields:
         return self.module.state(simulation)
 
+    def parts(self, simulation: Any) -> dict[str, int]:
+        return self.module.parts(simulation) if hasattr(self.module, "parts") else {}
+
 
 class SpecificationPort:
     """The specification itself, timed like a port."""
@@ -77,6 +80,9 @@ class SpecificationPort:
         parameters, state = simulation["parameters"], simulation["state"]
         return state | self.specification.observe(parameters, state)
 
+    def parts(self, _: Any) -> dict[str, int]:
+        return {}
+
 
 class JuliaPort:
     """A Julia package with load, run! and state, in this process through juliacall."""
@@ -91,6 +97,7 @@ class JuliaPort:
             f"(simulation, steps) -> (start = time_ns(); {module}.run!(simulation, steps); Int(time_ns() - start))"
         )
         self.pairs = self.jl.seval("s -> [(string(k), s[k]) for k in keys(s)]")
+        self.has_parts = self.jl.seval("m -> isdefined(m, :parts)")(self.module)
 
     def about(self) -> dict[str, Any]:
         said = {"language": "Julia", "version": str(self.jl.seval("string(VERSION)"))}
@@ -111,6 +118,9 @@ class JuliaPort:
 
     def state(self, simulation: Any) -> Fields:
         return {str(name): np.asarray(array).T for name, array in self.pairs(self.module.state(simulation))}
+
+    def parts(self, simulation: Any) -> dict[str, int]:
+        return {str(name): int(n) for name, n in self.pairs(self.module.parts(simulation))} if self.has_parts else {}
 
 
 class Refused(Exception):
@@ -177,7 +187,7 @@ class Loop:
                 raise Refused(f"the parameter {name} is not finite")
         self.simulation = self.port.load(parameters, state)
         self.parameters = parameters
-        return ""
+        return self._parts()
 
     def run(self, steps: str) -> str:
         if self.parameters is None:
@@ -185,7 +195,7 @@ class Loop:
         if not steps.isascii() or not steps.isdigit():
             raise Refused(f"run needs a number of steps of at least 0, and not '{steps[:40]}'")
         try:
-            return f"nanoseconds={self.port.run(self.simulation, int(steps))}"
+            return f"nanoseconds={self.port.run(self.simulation, int(steps))} {self._parts()}"
         except BaseException:
             self.parameters = None  # it stopped half-way: nobody may take that for a state
             raise
@@ -208,7 +218,11 @@ class Loop:
             if self.precision == "float32" and array.dtype != np.float32:
                 raise Refused(f"the port's {name} is of type {array.dtype}, and its class is float32")
         exchange.write_fields(Path(folder), wanted, self.precision)
-        return ""
+        return self._parts()
+
+    def _parts(self) -> str:
+        """Of the time of the last command, as the port tells it."""
+        return " ".join(f"{name}_nanoseconds={int(n)}" for name, n in self.port.parts(self.simulation).items())
 
 
 def _all(value: Any) -> tuple:

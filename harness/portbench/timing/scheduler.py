@@ -53,6 +53,8 @@ PATIENCE = 600  # seconds for one command
 APART = 1e-6  # relative, between the starts of two rounds
 AGAIN = " again"  # after the name of a port that runs beside itself
 
+Phase = dict[str, Any]  # a record of docs/session.md, without where it was
+
 
 @dataclass(frozen=True)
 class Block:
@@ -236,7 +238,7 @@ class _Round:
             for runner in self.runners.values():
                 last.callback(runner.close)
             for runner in self.runners.values() if kind is None else ():
-                runner.port.quit()
+                self.session.record("phase", port=runner.name, **runner.quit(), **runner.where)
 
     def measure(self, block: Block) -> None:
         """One block: every port is loaded and warmed up, then they take turns."""
@@ -273,17 +275,17 @@ class _Round:
 
     def _begin(self, ready: Ready, block: Block, start: Fields, where: dict[str, Any]) -> None:
         """Start the port if it does not run; load, first call, warm-up."""
-        name, phases = ready.port.name, {}
+        name, phases = ready.port.name, list[Phase]()
         if name not in self.runners:
             cold = name not in self.past.started
             self.runners[name] = _Runner(ready, self.threads, self.specification, self.processors, cold)
             self.past.started.add(name)
             phases = self.runners[name].hello()
         runner = self.runners[name]
-        phases |= runner.begin(block.case, start)
-        kind = {"cold": bool(runner.cold) and runner.fresh, "fresh": runner.fresh}
-        for phase, nanoseconds in phases.items():
-            self.session.record("phase", port=name, phase=phase, nanoseconds=nanoseconds, **kind, **where)
+        phases += runner.begin(block.case, start)
+        runner.where = {"cold": bool(runner.cold) and runner.fresh, "fresh": runner.fresh, **where}
+        for phase in phases:
+            self.session.record("phase", port=name, **phase, **runner.where)
         series = {"steps": runner.warm_up_steps, "nanoseconds": runner.warm_up_series}
         self.session.record("series", port=name, **series, **where)
 
@@ -302,7 +304,8 @@ class _Round:
                 f"{runner.name} was given the processors {_listed(self.processors)} and may run on "
                 f"{_listed(strayed)} too: it must leave its affinity as it is",
             )
-        _, fields = runner.exchange.save(block.case.parameters)
+        fields, phase = runner.save(block.case)
+        self.session.record("phase", port=runner.name, **phase, **runner.where)
         end = hashlib.sha256(b"".join(fields[name].tobytes() for name in sorted(fields))).hexdigest()
         seen = {"rest": runner.rest, "peak": peak, "fresh": runner.fresh, "final_state": end[:16]}
         self.session.record("memory", port=runner.name, **seen, **where)
@@ -331,33 +334,55 @@ class _Runner:
         self.samples = SAMPLES  # in this block
         self.family: list[psutil.Process] = []
         self.warm_up_steps, self.warm_up_series = 1, list[int]()
+        self.where: dict[str, Any] = {}  # of the block that it serves, for its records
 
     def close(self) -> None:
         self.exchange.close()
         if self.cold:
             shutil.rmtree(self.cold, ignore_errors=True)
 
-    def hello(self) -> dict[str, int]:
-        """Nanoseconds until it answered, and of its imports by its own account."""
-        said = self.port.hello()
+    def hello(self) -> list[Phase]:
+        """Until it answered, and its imports by its own account."""
+        self.port.hello()
         start = time.perf_counter_ns() - self.port.started
         self.rest = memory(self.port)
-        return {"start": start, "import": int(said.get("import_nanoseconds", 0))}
+        spent = conditions.spent(conditions.family(self.port))
+        phases = [{"phase": "start", "nanoseconds": start, "cpu_nanoseconds": round(1e9 * spent)}]
+        # the part of it that the port calls its import
+        return phases + [{"phase": name, "nanoseconds": n} for name, n in self.port.parts.items()]
 
-    def begin(self, case: Case, state: Fields) -> dict[str, int]:
-        """Load, first call and warm-up, each in nanoseconds."""
-        begin = time.perf_counter_ns()
-        self.exchange.load(case.parameters, state)
-        loaded = time.perf_counter_ns()
-        self.port.run(1)
-        called = time.perf_counter_ns()
-        self._warm_up()
+    def begin(self, case: Case, state: Fields) -> list[Phase]:
+        """Load, first call and warm-up."""
+        phases = [
+            self._phase("load", self.exchange.load, case.parameters, state)[1] | self._parts(),
+            self._phase("first_call", self.port.run, 1)[1] | self._parts(),
+            self._phase("warm_up", self._warm_up)[1],
+        ]
         self.family = conditions.family(self.port)
-        return {
-            "load": loaded - begin,
-            "first_call": called - loaded,
-            "warm_up": time.perf_counter_ns() - called,
-        }
+        return phases
+
+    def save(self, case: Case) -> tuple[Fields, Phase]:
+        (_, fields), phase = self._phase("save", self.exchange.save, case.parameters)
+        return fields, phase | self._parts()
+
+    def quit(self) -> Phase:
+        """Its end in good order."""
+        begin = time.perf_counter_ns()
+        self.port.quit()
+        return {"phase": "teardown", "nanoseconds": time.perf_counter_ns() - begin}
+
+    def _phase(self, name: str, act: Callable, *what: Any) -> tuple[Any, Phase]:
+        """What came of it, and how long it took: wall time and processor time."""
+        spent = conditions.spent(conditions.family(self.port))
+        begin = time.perf_counter_ns()
+        came = act(*what)
+        nanoseconds = time.perf_counter_ns() - begin
+        spent = conditions.spent(conditions.family(self.port)) - spent
+        return came, {"phase": name, "nanoseconds": nanoseconds, "cpu_nanoseconds": max(0, round(1e9 * spent))}
+
+    def _parts(self) -> dict[str, dict[str, int]]:
+        """Of what the port did last, by its own account; a GPU port tells transfers from kernels."""
+        return {"parts": self.port.parts} if self.port.parts else {}
 
     def _warm_up(self) -> None:
         """Run until WARM_UP_SECONDS are spent, doubling the steps up to runs that a clock can tell apart; decides how
@@ -394,7 +419,7 @@ class _Runner:
                 f"{self.name} says that {self.steps} steps took {nanoseconds} ns, "
                 f"and the harness waited {round_trip} ns: its clock is wrong",
             )
-        return {"nanoseconds": nanoseconds, "round_trip": round_trip, **meanwhile}
+        return {"nanoseconds": nanoseconds, "round_trip": round_trip, **self._parts(), **meanwhile}
 
 
 def _listed(numbers: list[int]) -> str:

@@ -60,13 +60,13 @@ def confidence_of(document: dict[str, Any]) -> float:
 
 def median_time(samples: pd.DataFrame, confidence: float = CONFIDENCE) -> Estimate:
     """Nanoseconds per unit of work and step."""
-    return _estimate(_medians(samples).to_numpy(), confidence)
+    return estimate(_medians(samples).to_numpy(), confidence)
 
 
 def ratio(slow: pd.DataFrame, fast: pd.DataFrame, confidence: float = CONFIDENCE) -> Estimate | None:
     """How many times as long `slow` takes as `fast`; None without a round in which both ran."""
     both = _ratios(slow, fast)
-    return _estimate(both, confidence) if len(both) else None
+    return estimate(both, confidence) if len(both) else None
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame, confidence: float = CONFIDENCE) -> Estimate:
@@ -131,7 +131,7 @@ def _rank(count: int, tail: float) -> tuple[int, float]:
     return k, float((count - k) * excess / (k + (count - 2 * k) * excess))
 
 
-def _estimate(rounds: np.ndarray, confidence: float) -> Estimate:
+def estimate(rounds: np.ndarray, confidence: float) -> Estimate:
     middle = float(np.median(rounds))
     if len(rounds) < 2:
         return Estimate(middle, 0.0, math.inf)
@@ -140,7 +140,7 @@ def _estimate(rounds: np.ndarray, confidence: float) -> Estimate:
 
 
 def _welch(above: np.ndarray, below: np.ndarray, confidence: float) -> Estimate:
-    """The ratio of the medians; its interval as that of _estimate, of rounds that are not paired."""
+    """The ratio of the medians; its interval as that of estimate(), of rounds that are not paired."""
     middle = float(np.median(above) / np.median(below))
     if min(len(above), len(below)) < 2:
         return Estimate(middle, 0.0, math.inf)

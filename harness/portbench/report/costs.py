@@ -1,0 +1,126 @@
+"""What a run of so many steps takes with each port, from its start to its end, and from where on a port pays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from portbench import session
+from portbench.errors import Refusal, known
+from portbench.report import summary
+from portbench.report.table import estimate
+from portbench.timing.cost import Cost, at_size, costs
+from portbench.timing.statistics import Estimate, confidence_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds. `pays_from`: the number of steps from which this port takes less time than the base; infinite if
+    never.
+    """
+
+    port: str
+    case: str  # or several, for a size between them
+    size: float  # units of work in a step
+    threads: int
+    once: Estimate
+    per_step: Estimate
+    total: Estimate
+    pays_from: float | None  # None for the base itself, or if it has no figure
+
+
+def examine(document: dict[str, Any], steps: float, size: float | None, cases: list[str], base: str) -> list[Row]:
+    """Of every port that has a figure, the fastest over the whole run first. With a `size`, `cases` are one problem in
+    several sizes, and the cost is that between them; only whoever chose the cases knows that they are.
+    """
+    known("case", cases, document["cases"])
+    known("port", [base] if base else [], {p["name"]: p for p in document["ports"]})
+    chosen = cases or list(document["cases"])
+    works = {document["cases"][name]["work"]: name for name in chosen}
+    if size is not None and (len(cases) < 2 or len(works) < len(set(cases))):
+        raise Refusal("--size needs --cases: one problem in two sizes or more, between which it lies")
+    timed: dict[tuple[str, int], list[str]] = {}
+    for row in summary.rows(document):
+        if row.time is not None and row.case in chosen:
+            timed.setdefault((row.port, row.threads), []).append(row.case)
+    found: dict[tuple[str, float, int], dict[str, Cost]] = {}
+    for (port, threads), here in timed.items():
+        of_case = {case: c for case, c in costs(document, port, threads).items() if case in here}
+        if size is None:
+            for case, cost in of_case.items():
+                found.setdefault((case, document["cases"][case]["work"], threads), {})[port] = cost
+        elif len(of_case) == len(works):
+            of_size = {document["cases"][case]["work"]: c for case, c in of_case.items()}
+            try:
+                found.setdefault((", ".join(cases), size, threads), {})[port] = at_size(size, of_size)
+            except ValueError as error:
+                raise Refusal(f"--size {size:g}: {error}") from None
+    if not found:
+        raise Refusal("There is nothing to tell: no port with a figure has a second round, whose start is warm")
+    return [row for where, of_port in found.items() for row in _rows(document, where, of_port, steps, base)]
+
+
+def _rows(
+    document: dict[str, Any], where: tuple[str, float, int], of_port: dict[str, Cost], steps: float, base: str
+) -> list[Row]:
+    case, size, threads = where
+    confidence = confidence_of(document)
+    other = of_port.get(base or document["baseline"])
+    rows = [
+        Row(
+            port=port,
+            case=case,
+            size=size,
+            threads=threads,
+            once=cost.once(confidence),
+            per_step=cost.per_step(confidence),
+            total=cost.total(steps, confidence),
+            pays_from=None if other is None or other is cost else cost.pays_from(other),
+        )
+        for port, cost in of_port.items()
+    ]
+    return sorted(rows, key=lambda r: r.total.value)
+
+
+def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    return [session.plain(asdict(r)) for r in rows]
+
+
+def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: str, console: Console) -> None:
+    base = base or document["baseline"]
+    unit, between = document["unit"], any(r.case not in document["cases"] for r in rows)
+    for where in dict.fromkeys((r.case, r.size, r.threads) for r in rows):
+        case, size, threads = where
+        title = f"{case}: {size:,g} {unit}s, {steps:,g} steps, {threads} thread{'s' * (threads > 1)}"
+        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for k, name in enumerate(
+            ["port", "once s", "step ms", "run s", *([f"pays against {base} from"] if base else [])]
+        ):
+            shown.add_column(name, justify="left" if k < 1 else "right", no_wrap=True)
+        for r in rows:
+            if (r.case, r.size, r.threads) == where:
+                step = Estimate(*(1e3 * v for v in (r.per_step.value, r.per_step.low, r.per_step.high)))
+                some = [estimate(e, ratio=False) for e in (r.once, step, r.total)]
+                shown.add_row(r.port, *some, *([_from(r.pays_from)] if base else []))
+        console.print(shown)
+    console.print(
+        "once: start, compile what is not kept, load. run: once and all steps; builds and first compilations, paid\n"
+        "once for all runs, are not in it. ± is half the 95 % interval, over rounds of fresh processes."
+        + ("\nBetween sizes a power law is held to hold: what a port departs from it is not in ±." if between else ""),
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _from(steps: float | None) -> str:
+    if steps is None:
+        return ""
+    if math.isinf(steps):
+        return "never"
+    return "the first step" if steps == 0 else f"{steps:,.0f} steps"
