@@ -1,14 +1,15 @@
 # make compare   check every port against the specification, time those that agree, print the table
 # make test      all tests; those of a language that is not here are skipped, with the reason
+# make benchmarks   each port on each case in pytest-benchmark
 #
-# Both need only Python 3.11 or later, and make their own environment in .venv (with uv, where it is
-# there). COMPARE_FLAGS and TEST_FLAGS are handed on: make compare COMPARE_FLAGS="--threads 1,2".
+# All need only Python 3.11 or later, and make their own environment in .venv (with uv, where it is there).
+# COMPARE_FLAGS, TEST_FLAGS and BENCHMARK_FLAGS are handed on: make compare COMPARE_FLAGS="--threads 1,2".
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test clean
+.PHONY: compare test benchmarks clean
 
 compare: $(VENV)/ports
 	@$(BIN)/portbench compare $(COMPARE_FLAGS)
@@ -18,6 +19,9 @@ test: $(VENV)/tests
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy -p portbench
 	@$(BIN)/python -m pytest $(TEST_FLAGS)
+
+benchmarks: $(VENV)/tests
+	@$(BIN)/python -m pytest tests/benchmarks $(BENCHMARK_FLAGS)
 
 clean:
 	rm -rf $(VENV)

@@ -70,7 +70,7 @@ def test_julia_runs_in_process_twice_in_a_row(threads: str, bundled: Manifest, p
 def test_julia_survives_ctrl_c(threads: str, bundled: Manifest, portbench, tmp_path: Path) -> None:
     """Ctrl-C while Julia is stepping ends all in good order, and the next run works."""
     need(bundled, "julia")
-    arguments = ["bench", "--ports", "julia", "--cases", "liquid-500", "--threads", threads, "--results", str(tmp_path)]
+    arguments = ["bench", "--ports", "julia", "--cases", "tiny", "--threads", threads, "--results", str(tmp_path)]
     command = [sys.executable, "-m", "portbench", *arguments, "--quiet", "--budget", "100"]
     harness = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c

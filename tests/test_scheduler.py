@@ -93,12 +93,14 @@ def kill_and_resume(folder: Path, times: int, draw: random.Random) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{WAVE}"}
     kept: list[dict] = []
     journal: Path | None = None
-    for _ in range(times):
+    for left in reversed(range(times)):
         more = ["--resume", str(journal), "--budget", "1000"] if journal else ["--budget", "1000"]
         harness = subprocess.Popen([*command, *more], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not (found := list((folder / "results").glob("*.jsonl"))) and time.monotonic() < deadline:
             time.sleep(0.02)
+        while not left and not session.read_journal(found[0])["samples"] and time.monotonic() < deadline:
+            time.sleep(0.02)  # the last try must have something to lose
         time.sleep(draw.uniform(0, 6))
         harness.kill()
         harness.wait()
