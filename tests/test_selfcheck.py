@@ -11,6 +11,8 @@ from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture
 from portbench import contract, hosts, manifest
 from portbench.timing import selfcheck
 from portbench.timing.scheduler import Plan
+from portbench.timing.selfcheck import Try
+from portbench.timing.statistics import Estimate
 
 
 def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,22 +22,50 @@ def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.Mon
     specification = contract.load(found)
     (case,) = specification.cases(["short"], {})
     ready = hosts.prepare(found, found.ports["right"])
-    ticks = []
-    none, half = selfcheck.check(
-        ready, specification, case, Plan(budget=0, precision=0.02, seed=1), 2, lambda: ticks.append(1)
-    )
+    tries: list[Try] = []
+    plan = Plan(budget=0, precision=0.02, seed=1)
+    selfcheck.check(ready, specification, case, plan, range(2), tries.append)
+    none, half = selfcheck.rates(tries)
     assert (none.planted, half.planted) == (0.0, 0.5)
     assert (half.tries, half.seen, half.rate) == (2, 2, 1.0)
     assert half.low == pytest.approx(0.025**0.5)  # the exact interval of two in two
     assert none.tries == 2
-    assert len(ticks) == 2
+    assert all(one.found[0.5].value == pytest.approx(1 / 1.5, rel=0.15) for one in tries)
 
 
-def test_it_is_one_document(tmp_path: Path, portbench) -> None:
+def test_rates_count_what_is_seen_and_nothing_of_ports_that_failed() -> None:
+    def one(none: Estimate | None, large: Estimate) -> Try:
+        return Try(0, 1.0, {0.0: none, **dict.fromkeys(selfcheck.PLANTED, large)})
+
+    tie, alarm = Estimate(1.0, 0.99, 1.01), Estimate(1.02, 1.01, 1.03)
+    seen, wrong_way = Estimate(0.95, 0.94, 0.96), Estimate(1.05, 1.04, 1.06)
+    rates = selfcheck.rates([one(tie, seen), one(alarm, seen), one(None, wrong_way), one(tie, tie)])
+    assert (rates[0].tries, rates[0].seen) == (3, 1)
+    assert [(r.tries, r.seen) for r in rates[1:]] == [(4, 2)] * 3
+
+
+def test_it_goes_on_where_it_was(tmp_path: Path, portbench) -> None:
+    """A try that is in the journal is not made again; a journal of something else is refused, and kept."""
     project(tmp_path, "")
-    done = portbench("selfcheck", "--tries", "1", "--budget", "0", "--json", "--quiet")
+    arguments = ("selfcheck", "--tries", "1", "--budget", "0", "--json", "--quiet")
+    journal = tmp_path / "some" / "tries.jsonl"
+    done = portbench(*arguments, "--journal", str(journal))
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [r["planted"] for r in said["rates"]] == [0.0, 0.01, 0.02, 0.05]
     assert said["port"] == "right"
-    assert not (tmp_path / "results").exists()
+    assert len(said["tries"]) == 1
+    assert not journal.exists()
+    found = manifest.read(tmp_path / "portbench.toml")
+    digest = hosts.prepare(found, found.ports["right"]).sources_hash
+    asked = {"asked": ["right", digest, "short", 0.0, 0.02, said["machine"]["processor"]]}
+    made = {**said["tries"][0], "seconds": 123.0}
+    journal.write_text(json.dumps(asked) + "\n" + json.dumps(made) + "\n" + '{"number": 1, "sec')
+    again = portbench(*arguments, "--journal", str(journal))
+    assert json.loads(again.stdout)["tries"] == [made]
+    for other in (json.dumps({"asked": ["left"]}) + "\n", "nothing of the kind\n"):
+        journal.write_text(other)
+        refused = portbench(*arguments, "--journal", str(journal))
+        assert refused.returncode == 2
+        assert "give another --journal" in refused.stderr
+        assert journal.read_text() == other

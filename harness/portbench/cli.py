@@ -27,6 +27,7 @@ from portbench.errors import PortFailure, Refusal
 from portbench.progress import Progress
 from portbench.report import costs, export, growth, history, kills, phases, summary, table
 from portbench.report.remarks import remarks
+from portbench.timing import selfcheck
 from portbench.timing.scheduler import Plan
 
 OUTPUT_SCHEMA = "portbench-output/1"
@@ -278,6 +279,9 @@ def selfcheck_(
     port: Annotated[str, typer.Option("--port", help="With which port; one that starts fast saves time.")] = "",
     case: Annotated[str, typer.Option("--case", help="On which case; one of the manifest's if not given.")] = "",
     tries: Annotated[int, typer.Option("--tries", help="Sessions; each takes up to the budget.", min=1)] = 200,
+    journal: Annotated[
+        Path, typer.Option("--journal", help="Holds finished tries until all are made; those in it are not made again.")
+    ] = Path("results/selfcheck.jsonl"),
     budget: Budget = None,
     precision: Precision = "",
     given: Given = None,
@@ -290,12 +294,14 @@ def selfcheck_(
         job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
         plan = Wanted([], [], [], _seconds(budget), _share(precision), None).plan({}, "")
         with Progress(quiet) as progress:
-            rates = run.check_itself(job, plan, tries, progress)
+            made = run.check_itself(job, plan, tries, journal, progress)
+        journal.unlink()
+        rates = selfcheck.rates(made)
         if as_json:
             about = {"port": job.ports[0].name, "case": job.cases[0].name, "budget": plan.budget}
-            rows = [r.as_json() for r in rates]
-            machine = session.machine()
-            _print_json("selfcheck", True, **about, precision=plan.precision, machine=machine, rates=rows)
+            about |= {"precision": plan.precision, "machine": session.machine()}
+            rows, every = [r.as_json() for r in rates], [one.as_json() for one in made]
+            _print_json("selfcheck", True, **about, rates=rows, tries=every)
         else:
             shown = Table("slower by", "tries", "difference seen", "rate", "95 % interval")
             for r in rates:

@@ -249,11 +249,32 @@ def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> 
         measure(blocks, job.specification, journal, plan, tell)
 
 
-def check_itself(job: Job, plan: Plan, tries: int, progress: Progress) -> list[selfcheck.Rate]:
-    """The measuring engine, with the first port on the first case."""
+def check_itself(job: Job, plan: Plan, tries: int, journal: Path, progress: Progress) -> list[selfcheck.Try]:
+    """The measuring engine, with the first port on the first case. Each finished try is a line of the journal; those
+    that it holds, of the same question, are not made again.
+    """
     ready = hosts.prepare(job.manifest, job.ports[0])
-    with progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
-        return selfcheck.check(ready, job.specification, job.cases[0], plan, tries, task.step)
+    what = [ready.port.name, ready.sources_hash, job.cases[0].name, plan.budget, plan.precision]
+    asked = {"asked": [*what, session.machine()["processor"]]}
+    made = selfcheck.tries_in(journal, asked)
+    with journal.open("a") as file, progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
+
+        def write(line: dict[str, Any]) -> None:
+            print(json.dumps(line), file=file, flush=True)
+
+        def done(one: selfcheck.Try) -> None:
+            made.append(one)
+            write(one.as_json())
+            task.step()
+
+        if not file.tell():
+            write(asked)
+
+        for _ in made:
+            task.step()
+        todo = [number for number in range(tries) if number not in {one.number for one in made}]
+        selfcheck.check(ready, job.specification, job.cases[0], plan, todo, done)
+    return made
 
 
 def cases_of(job: Job) -> dict[str, Any]:

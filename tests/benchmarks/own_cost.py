@@ -11,6 +11,7 @@ For each port, on liquid-500, all ratios taken side by side; written to results/
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,8 @@ def by_hand(ready, folder: Path, runs: list[int]) -> list[int]:
         told = "".join(f"{line}\n" for line in ("hello", f"load {folder}", *(f"run {n}" for n in runs), "quit"))
     else:
         command, told = [sys.executable, "-c", BY_HAND.format(case=CASE, runs=runs)], ""
-    done = subprocess.run(command, input=told, capture_output=True, text=True, cwd=ROOT, check=True)
+    one_thread = {**os.environ, "PORTBENCH_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run(command, input=told, capture_output=True, text=True, cwd=ROOT, check=True, env=one_thread)
     return [int(word.split("=")[1]) for word in done.stdout.split() if word.startswith("nanoseconds=")]
 
 
@@ -96,8 +98,8 @@ def watched(x: Exchange, steps: int, pairs: int) -> np.ndarray:
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--ports", default="mojo,numba")
-    parse.add_argument("--sessions", type=int, default=8)
-    parse.add_argument("--pairs", type=int, default=300)
+    parse.add_argument("--sessions", type=int, default=6)
+    parse.add_argument("--pairs", type=int, default=200)
     given = parse.parse_args()
     ports = given.ports.split(",")
     found = manifest.read(ROOT / "portbench.toml")

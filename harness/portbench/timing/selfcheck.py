@@ -7,20 +7,24 @@ session of its own, at the budget and precision that a person would give.
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.stats
 
 from portbench import session
 from portbench.contract import Case, Specification
+from portbench.errors import Refusal
 from portbench.hosts import Ready
 from portbench.session import Session
 from portbench.timing.scheduler import AGAIN, Block, Plan, measure
-from portbench.timing.statistics import confidence_of, ratio
+from portbench.timing.statistics import Estimate, confidence_of, ratio
 
 PLANTED = (0.01, 0.02, 0.05)
 CONFIDENCE = 0.95
@@ -41,29 +45,78 @@ class Rate:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Try:
+    """One session: how many times as long the port took as itself with so much planted; None if either failed."""
+
+    number: int
+    seconds: float  # of measuring
+    found: dict[float, Estimate | None]
+
+    def as_json(self) -> dict[str, Any]:
+        found = [{"planted": part, **(asdict(e) if e else {"value": None})} for part, e in self.found.items()]
+        return {"number": self.number, "seconds": self.seconds, "found": found}
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> Try:
+        found = {
+            one["planted"]: None if one["value"] is None else Estimate(one["value"], one["low"], one["high"])
+            for one in said["found"]
+        }
+        return cls(said["number"], said["seconds"], found)
+
+
 def check(
-    ready: Ready, specification: Specification, case: Case, plan: Plan, tries: int, done: Callable[[], None]
-) -> list[Rate]:
-    """The rate of false alarms first, then that of detection for each planted slowdown."""
+    ready: Ready,
+    specification: Specification,
+    case: Case,
+    plan: Plan,
+    numbers: Iterable[int],
+    done: Callable[[Try], None],
+) -> None:
+    """One try for each number, which seeds the order of its turns."""
     name = ready.port.name
     slower = {part: f"{name} slower by {part:.0%}" for part in PLANTED}
     ports = [ready, *(_renamed(replace(ready, beside=part), other) for part, other in slower.items())]
-    seen = dict.fromkeys([0.0, *PLANTED], 0)
-    made = dict.fromkeys(seen, 0)
-    for number in range(tries):
+    for number in numbers:
         document = _session(Block(case, 1, ports), specification, replace(plan, seed=number, baseline=name))
         samples = session.samples(document)
         of = dict(list(samples.groupby("port")))
-        for part in seen:
+        found = {}
+        for part in (0.0, *PLANTED):
             other = slower.get(part, name + AGAIN)
+            # a port that failed has none: a busy machine may hold a process up for longer than its clock explains
             known = ratio(of[name], of[other], confidence_of(document)) if {name, other} <= set(of) else None
-            if known is None:
-                continue  # it failed: a busy machine may hold a process up for longer than its clock explains
-            made[part] += 1
-            # any difference is a false alarm; of a planted one it must be seen which is the slower
-            seen[part] += not known.tie if part == 0 else known.high < 1
-        done()
-    return [_rate(part, made[part], seen[part]) for part in seen]
+            found[part] = known if known is None or np.isfinite(known.high) else None
+        done(Try(number, document["measured"][0]["seconds"], found))
+
+
+def rates(tries: list[Try]) -> list[Rate]:
+    """The rate of false alarms first, then that of detection for each planted slowdown."""
+    found = []
+    for part in (0.0, *PLANTED):
+        known = [one.found[part] for one in tries]
+        intervals = [e for e in known if e is not None]
+        # any difference is a false alarm; of a planted one it must be seen which is the slower
+        found.append(_rate(part, len(intervals), sum(not e.tie if part == 0 else e.high < 1 for e in intervals)))
+    return found
+
+
+def tries_in(journal: Path, asked: dict[str, Any]) -> list[Try]:
+    """What is in a journal whose first line says that it was asked the same; a last line cut short is cut off."""
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return []
+    try:
+        whole = journal.read_text(encoding="utf-8").rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
+        tries = [Try.from_json(line) for line in lines[1:]]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        raise Refusal(f"{journal} is no journal of a selfcheck: give another --journal") from None
+    if lines[:1] not in ([], [asked]):
+        raise Refusal(f"{journal} holds tries of something else, {lines[0]}: give another --journal")
+    os.truncate(journal, len(whole.encode()) + 1 if whole else 0)
+    return tries
 
 
 def _session(block: Block, specification: Specification, plan: Plan) -> dict[str, Any]:
