@@ -52,6 +52,8 @@ def portbench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
 def need(bundled: Manifest, name: str) -> None:
     """Skip, with the reason, if this port's toolchain is not here; fail if PORTBENCH_REQUIRE names it."""
     lack = hosts.missing(bundled, bundled.ports[name])
+    if not lack and name.startswith("cpp") and sys.platform == "darwin":
+        lack = "Apple's c++ has no OpenMP"
     if lack and name in REQUIRED:
         pytest.fail(f"PORTBENCH_REQUIRE names {name}, and {lack}")
     if lack:

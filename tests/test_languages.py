@@ -42,6 +42,25 @@ def test_there_are_mojo_tests() -> None:
     assert list((ROOT / "mojo" / "test").glob("test_*.mojo"))
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_cpp(precision: str, bundled: Manifest, tmp_path: Path) -> None:
+    """With the compiler's own checks of memory and arithmetic."""
+    need(bundled, "cpp")
+    command = ["c++", "-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-fopenmp", "-fsanitize=address,undefined"]
+    command += ["-DPARTICLES_FLOAT32"] if precision == "float32" else []
+    built = subprocess.run(
+        [*command, "-o", str(tmp_path / "test"), "cpp/test/test_particles.cpp"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run([tmp_path / "test"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all is so" in done.stdout
+
+
 def test_julia(bundled: Manifest) -> None:
     """In the environment that juliacall uses, which holds the package's dependencies."""
     need(bundled, "julia")
