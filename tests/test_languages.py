@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -59,6 +61,22 @@ def test_cpp(precision: str, bundled: Manifest, tmp_path: Path) -> None:
     done = subprocess.run([tmp_path / "test"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all is so" in done.stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are targets of x86-64")
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-v3"])
+def test_explicit_vectors_are_right_without_avx512(
+    target: str, bundled: Manifest, portbench: Callable, tmp_path: Path
+) -> None:
+    """As the compiler builds them for processors that lack it; it is emulated for x86-64, which lacks AVX too."""
+    need(bundled, "cpp-simd")
+    text = (ROOT / "portbench.toml").read_text().replace("-march=native", f"-march={target}")
+    text = text.replace('["python"]', f'["{ROOT / "python"}"]').replace('"cpp/', f'"{ROOT / "cpp"}/')
+    (tmp_path / "portbench.toml").write_text(text)
+    done = portbench("check", "--ports", "cpp-simd", "--cases", "tiny,tiny-walls", "--json", "--quiet")
+    said = json.loads(done.stdout)
+    assert done.returncode == 0, said
+    assert [c["level"] for c in said["certificates"]] == ["A5", "A5"]
 
 
 def test_julia(bundled: Manifest) -> None:

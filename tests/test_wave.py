@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,19 @@ def test_a_wrong_port_of_it_dies(portbench, project: Path) -> None:
     assert certificate["verdicts"][-1]["level"] == "A3"
     guesses = certificate["verdicts"][-1]["evidence"]["microscope"]["guesses"]
     assert "off by one step" in [guess["cause"] for guess in guesses]
+
+
+def test_two_at_once_build_once(portbench, project: Path, tmp_path: Path) -> None:
+    """Neither meets the half of what the other builds."""
+    (project / "compile").write_text(f'#!/bin/sh\necho once >> "{tmp_path}/builds"\nsleep 2\nexec cc "$@"\n')
+    (project / "compile").chmod(0o755)
+    manifest = (project / "portbench.toml").read_text().replace('build = ["cc"', f'build = ["{project}/compile"')
+    (project / "portbench.toml").write_text(manifest)
+    with ThreadPoolExecutor() as pool:
+        check = partial(portbench, "check", "--ports", "c", "--quiet", cwd=project)
+        done = [one.result() for one in [pool.submit(check), pool.submit(check)]]
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert (tmp_path / "builds").read_text().count("once") == 1
 
 
 def test_the_harness_never_speaks_of_particles() -> None:

@@ -1,15 +1,10 @@
-// The periodic boundary: positions wrapped, and images around the box.
+// The periodic boundary: positions brought back, and images around the box.
 #pragma once
 
+#include "periodic.hpp"
 #include "system.hpp"
 
 namespace particles {
-
-// The coordinate, or that image of it which is in [0, side).
-inline Real wrapped(Real x, Real side) {
-    const Real inside = x - side * std::floor(x / side);
-    return 0 <= inside && inside < side ? inside : Real(0); // rounding takes -1e-17 to the side itself
-}
 
 // Bring the particles of a periodic box back into it.
 inline void wrap(System& s) {

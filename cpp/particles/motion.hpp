@@ -65,4 +65,22 @@ inline void advance(System& s, std::size_t steps) {
     check_forces(s);
 }
 
+// Complain of particles at one point, and find the forces.
+inline void begin(System& s) {
+    rebuild(s);
+    check_distinct(s);
+    advance(s, 0);
+}
+
+// Position, in the box, velocity and force of a particle.
+inline std::array<Vector, 3> of_particle(const System& s, std::size_t i) {
+    std::array<Vector, 3> rows;
+    for (std::size_t k = 0; k < axes; ++k) {
+        rows[0][k] = s.periodic ? wrapped(s.x[k][i], s.box[k]) : s.x[k][i];
+        rows[1][k] = s.v[k][i];
+        rows[2][k] = s.force[k][i];
+    }
+    return rows;
+}
+
 } // namespace particles

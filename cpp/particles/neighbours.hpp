@@ -71,6 +71,18 @@ inline void rebuild(System& s) {
     for (std::size_t k = 0; k < axes; ++k) std::copy_n(s.x[k].begin(), s.n, s.listed[k].begin());
 }
 
+// Error if two particles are at one point.
+inline void check_distinct(const System& s) {
+    for (std::size_t i = 0; i < s.n; ++i)
+        for (std::size_t m = 0; m < s.count[i]; ++m) {
+            const std::size_t j = s.source[s.neighbours[i * s.width + m]];
+            bool same = i != j;
+            for (std::size_t k = 0; same && k < axes; ++k)
+                same = rounded(s.x[k][i], s.box[k], s.periodic) == rounded(s.x[k][j], s.box[k], s.periodic);
+            if (same) refuse_one_point(i, j);
+        }
+}
+
 // Whether two particles can have come within the cutoff that are not in the list.
 inline bool moved_too_far(const System& s) {
     Real most = 0;

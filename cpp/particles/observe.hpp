@@ -1,7 +1,9 @@
 // What is observed: every derived field of the specification, in sums of doubles.
 #pragma once
 
-#include "forces.hpp"
+#include <algorithm>
+
+#include "numbers.hpp"
 
 namespace particles {
 
@@ -10,15 +12,18 @@ struct Observation {
     std::array<double, axes> momentum;
 };
 
-inline Observation observe(const System& s) {
+// Of a System whose forces are those of its positions.
+template <class System>
+Observation observe(const System& s) {
     Observation seen{};
     double volume = 1;
-    for (std::size_t k = 0; k < axes; ++k) {
-        for (const Real v : s.v[k]) {
-            seen.kinetic_energy += double(v) * double(v) / 2;
-            seen.momentum[k] += double(v);
+    for (const Real side : s.box) volume *= double(side);
+    for (std::size_t i = 0; i < s.n; ++i) {
+        const Vector v = of_particle(s, i)[1];
+        for (std::size_t k = 0; k < axes; ++k) {
+            seen.kinetic_energy += double(v[k]) * double(v[k]) / 2;
+            seen.momentum[k] += double(v[k]);
         }
-        volume *= double(s.box[k]);
     }
     const auto [potential, virial] = potential_and_virial(s);
     seen.potential_energy = potential;

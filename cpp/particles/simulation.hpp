@@ -4,12 +4,28 @@
 #include <chrono>
 #include <exception>
 
-#include "motion.hpp"
-#include "observe.hpp"
+#include "parameters.hpp"
 
 namespace particles {
 
-class Simulation {
+// Error unless all particles are finite and inside the box.
+inline void check_state(const Parameters& p, const std::vector<Real>& position, const std::vector<Real>& velocity) {
+    for (std::size_t m = 0; m < position.size(); ++m) {
+        const auto particle = std::to_string(m / axes % p.particles);
+        if (!std::isfinite(position[m]) || !std::isfinite(velocity[m]))
+            throw Error("the position or velocity of particle " + particle + " is not a finite number");
+        if (position[m] < 0 || position[m] > p.box[m % axes])
+            throw Error("particle " + particle + " lies outside the box");
+    }
+}
+
+// What a System is, its port says; beside its members there are
+//     begin(system)           complains of particles at one point, and finds the forces
+//     advance(system, steps)
+//     observe(system)
+//     of_particle(system, i)  position, velocity and force
+template <class System>
+class SimulationOf {
     Parameters parameters;
     std::vector<System> systems;
 
@@ -32,21 +48,15 @@ class Simulation {
     }
 
 public:
-    explicit Simulation(const std::filesystem::path& folder) : parameters(read_text(folder / "parameters.txt")) {
+    explicit SimulationOf(const std::filesystem::path& folder) : parameters(read_text(folder / "parameters.txt")) {
         const std::size_t each = axes * parameters.particles, count = each * parameters.boxes;
         const auto position = read_numbers(folder, "position", count);
         const auto velocity = read_numbers(folder, "velocity", count);
+        check_state(parameters, position, velocity);
         systems.reserve(parameters.boxes);
-        for (std::size_t b = 0; b < parameters.boxes; ++b) {
+        for (std::size_t b = 0; b < parameters.boxes; ++b)
             systems.emplace_back(parameters, &position[b * each], &velocity[b * each]);
-            check_state(systems.back());
-        }
-        for_each_box([](System& s) {
-            rebuild(s);
-            check_distinct(s);
-            forces(s);
-            check_forces(s);
-        });
+        for_each_box([](System& s) { begin(s); });
     }
 
     // Advance all boxes, and say how many nanoseconds it took.
@@ -61,12 +71,12 @@ public:
     void save(const std::filesystem::path& folder) const {
         std::vector<Real> position, velocity, force, kinetic, potential, virial, pressure, temperature, momentum;
         for (const auto& s : systems) {
-            for (std::size_t i = 0; i < s.n; ++i)
-                for (std::size_t k = 0; k < axes; ++k) {
-                    position.push_back(s.periodic ? wrapped(s.x[k][i], s.box[k]) : s.x[k][i]);
-                    velocity.push_back(s.v[k][i]);
-                    force.push_back(s.force[k][i]);
-                }
+            for (std::size_t i = 0; i < s.n; ++i) {
+                const auto rows = of_particle(s, i);
+                position.insert(position.end(), rows[0].begin(), rows[0].end());
+                velocity.insert(velocity.end(), rows[1].begin(), rows[1].end());
+                force.insert(force.end(), rows[2].begin(), rows[2].end());
+            }
             const auto seen = observe(s);
             kinetic.push_back(Real(seen.kinetic_energy));
             potential.push_back(Real(seen.potential_energy));

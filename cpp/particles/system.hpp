@@ -62,35 +62,4 @@ struct System {
     }
 };
 
-// Error unless all particles are finite and inside the box.
-inline void check_state(const System& s) {
-    for (std::size_t i = 0; i < s.n; ++i)
-        for (std::size_t k = 0; k < axes; ++k) {
-            if (!std::isfinite(s.x[k][i]) || !std::isfinite(s.v[k][i]))
-                throw Error("the position or velocity of particle " + std::to_string(i) + " is not a finite number");
-            if (s.x[k][i] < 0 || s.x[k][i] > s.box[k])
-                throw Error("particle " + std::to_string(i) + " lies outside the box");
-        }
-}
-
-// As precise as the box is large.
-inline Real rounded(const System& s, std::size_t k, std::size_t i) {
-    volatile Real large = s.x[k][i] + s.box[k]; // or a compiler that may re-order sums would leave it out
-    const Real x = large - s.box[k];
-    return s.periodic && x >= s.box[k] ? Real(0) : x;
-}
-
-// Error if two particles are at one point; what rounding cannot tell apart beside a side of the box is one.
-inline void check_distinct(const System& s) {
-    for (std::size_t i = 0; i < s.n; ++i)
-        for (std::size_t m = 0; m < s.count[i]; ++m) {
-            const std::size_t j = s.source[s.neighbours[i * s.width + m]];
-            bool same = i != j;
-            for (std::size_t k = 0; k < axes; ++k) same = same && rounded(s, k, i) == rounded(s, k, j);
-            if (same)
-                throw Error("particles " + std::to_string(i) + " and " + std::to_string(j) +
-                            " are at the same point, where the force is infinite");
-        }
-}
-
 } // namespace particles

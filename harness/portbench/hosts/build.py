@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -74,10 +75,18 @@ def executable(manifest: Manifest, port: Port, digest: str, path: str) -> Built:
     command = [word.replace("{output}", str(output)) for word in port.build]
     run = [word.replace("{output}", str(output)) for word in port.run]
     shell_command = shlex.join(port.build)
-    if record.is_file() and output.exists():
-        return Built(run, json.loads(record.read_text())["seconds"], shell_command)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another portbench may be building the same: let go when this block ends
+        if not (record.is_file() and output.exists()):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            record.write_text(json.dumps({"seconds": _build(manifest, command, output, path), "command": command}))
+    return Built(run, json.loads(record.read_text())["seconds"], shell_command)
+
+
+def _build(manifest: Manifest, command: list[str], output: Path, path: str) -> float:
+    """Seconds that it took."""
     start = time.perf_counter()
     code, log = _run(command, manifest.root, path)
     seconds = time.perf_counter() - start
@@ -85,9 +94,8 @@ def executable(manifest: Manifest, port: Port, digest: str, path: str) -> Built:
         first = next((line for line in log.splitlines() if "error" in line.lower()), log.strip()[-300:])
         raise PortFailure("missing", f"its build ended with exit status {code}: {first.strip()[:300]}", log)
     if not output.exists():
-        raise PortFailure("missing", f"its build `{shell_command}` made no {{output}}", log)
-    record.write_text(json.dumps({"seconds": seconds, "command": command}))
-    return Built(run, seconds, shell_command)
+        raise PortFailure("missing", f"its build made no {output.name} where {{output}} is", log)
+    return seconds
 
 
 def _run(command: list[str], folder: Path, path: str) -> tuple[int, str]:

@@ -1,0 +1,10 @@
+// The tuned C++ port as a program: explicit vectors, rows of x y z 0, particles sorted by cell.
+//
+// Build    c++ -std=c++20 -O3 -march=native -fopenmp -o particles cpp/simd/main.cpp
+
+#include "motion.hpp"
+
+#include "../particles/observe.hpp"
+#include "../particles/protocol.hpp"
+
+int main() { return particles::serve("cpp-simd"); }

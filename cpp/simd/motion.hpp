@@ -1,0 +1,122 @@
+// Forces and motion: half kick, drift, forces, half kick, in three passes over memory for each step.
+#pragma once
+
+#include "../particles/pairs.hpp"
+#include "neighbours.hpp"
+
+namespace particles {
+
+// Force on each particle from its neighbours within the cutoff, and the second half kick.
+inline void forces(System& s, bool and_kick) {
+    const Real* x = reinterpret_cast<const Real*>(s.x.data());
+    const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
+    const Real half = and_kick ? s.dt / 2 : Real(0);
+#pragma omp parallel for schedule(static)
+    for (Signed i = 0; i < Signed(s.n); ++i) {
+        const Lanes xi = splat(x[4 * i]), yi = splat(x[4 * i + 1]), zi = splat(x[4 * i + 2]);
+        const Index* mine = s.neighbours.data() + std::size_t(i) * s.width;
+        const Index count = s.count[i];
+        Lanes fx{}, fy{}, fz{};
+        for (Index k = 0; k < count; k += lanes) {
+            const Columns j = columns(x, mine + k);
+            const Lanes dx = xi - j.x, dy = yi - j.y, dz = zi - j.z;
+            const Lanes r2 = dx * dx + dy * dy + dz * dz;
+            const Lanes f_over_r = r2 < cutoff2 ? pair_force(r2) : Lanes{};
+            fx += f_over_r * dx;
+            fy += f_over_r * dy;
+            fz += f_over_r * dz;
+        }
+        const Row force{sum(fx), sum(fy), sum(fz), 0};
+        s.force[i] = force;
+        s.v[i] += half * force;
+    }
+}
+
+// Half a kick, and the move by v dt; between walls, bounce until inside. Whether two particles can have come within the
+// cutoff that are not in the list. Error if a particle was too fast.
+inline bool kick_and_drift(System& s) {
+    const Real half = s.dt / 2, dt = s.dt;
+    const bool walls = !s.periodic;
+    int astray = 0;
+    Real most = 0;
+#pragma omp parallel for schedule(static) reduction(+ : astray) reduction(max : most)
+    for (Signed i = 0; i < Signed(s.n); ++i) {
+        Row v = s.v[i] + half * s.force[i];
+        Row to = s.x[i] + dt * v;
+        for (std::size_t k = 0; k < axes; ++k) {
+            if (!(std::abs(to[k]) < 100 * s.box[k])) { // what is not a number is astray too
+                ++astray;
+                break;
+            }
+            while (walls && (to[k] < 0 || to[k] > s.box[k])) {
+                to[k] = to[k] < 0 ? -to[k] : s.box[k] + s.box[k] - to[k];
+                v[k] = -v[k];
+            }
+        }
+        s.v[i] = v;
+        s.x[i] = to;
+        most = std::max(most, square(to - s.listed[i]));
+    }
+    if (astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
+    return !(most <= s.skin * s.skin / 4);
+}
+
+// Error if a force is not finite.
+inline void check_forces(const System& s) {
+    for (const Row f : s.force)
+        if (!std::isfinite(f[0] + f[1] + f[2]))
+            throw Error("a force is not finite: two particles are at one point, or the time step is too long");
+}
+
+// Go on by so many time steps; with none, only compute the forces.
+inline void advance(System& s, std::size_t steps) {
+    if (steps == 0) forces(s, false);
+    for (std::size_t step = 0; step < steps; ++step) {
+        if (kick_and_drift(s))
+            rebuild(s);
+        else
+            move_images(s);
+        forces(s, true);
+    }
+    check_forces(s);
+}
+
+// Complain of particles at one point, and find the forces.
+inline void begin(System& s) {
+    rebuild(s);
+    check_distinct(s);
+    advance(s, 0);
+}
+
+// Sums over the pairs: of their energy, and of r . f.
+inline std::array<double, 2> potential_and_virial(const System& s) {
+    const Real cutoff2 = s.cutoff * s.cutoff, shift = pair_potential(cutoff2);
+    double potential = 0, virial = 0;
+    for (std::size_t i = 0; i < s.n; ++i) {
+        double u = 0, w = 0;
+        for (std::size_t m = 0; m < s.count[i]; ++m) {
+            const Real r2 = square(s.x[i] - s.x[s.neighbours[i * s.width + m] / 4]);
+            if (r2 < cutoff2) {
+                u += pair_potential(r2) - shift;
+                w += pair_force(r2) * r2;
+            }
+        }
+        potential += u;
+        virial += w;
+    }
+    return {potential / 2, virial / 2}; // each pair was met from both sides
+}
+
+// Position, in the box, velocity and force of the particle that was the i-th when loaded.
+inline std::array<Vector, 3> of_particle(const System& s, std::size_t i) {
+    const std::size_t at = s.place[i];
+    std::array<Vector, 3> rows;
+    for (std::size_t k = 0; k < axes; ++k) {
+        rows[0][k] = s.periodic ? wrapped(s.x[at][k], s.box[k]) : s.x[at][k];
+        rows[1][k] = s.v[at][k];
+        rows[2][k] = s.force[at][k];
+    }
+    return rows;
+}
+
+} // namespace particles

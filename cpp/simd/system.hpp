@@ -1,0 +1,72 @@
+// One box of particles, laid out for vector registers.
+#pragma once
+
+#include <cmath>
+
+#include "../particles/parameters.hpp"
+#include "vectors.hpp"
+
+namespace particles {
+
+constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
+
+struct System {
+    std::size_t n; // particles
+    Vector box;
+    bool periodic;
+    Real cutoff, skin, dt;
+
+    std::vector<Row> x;        // positions: of the particles, their images, and of nobody, far away
+    std::vector<Row> v, force; // of the particles
+    std::vector<Row> listed;   // where they were when the neighbours were listed
+    std::vector<Index> id;     // particles are sorted by cell: which this one was when loaded
+    std::vector<Index> place;  // where the one is that was the i-th then
+    std::vector<Index> source; // the particle of which each is an image, from the n-th on
+    std::vector<Row> shift;    // by what
+    std::size_t total;         // particles and images
+
+    std::array<std::size_t, axes> cells; // along each axis, with two more on every side for the images
+    Row per_side;                        // cells for a length
+    std::vector<Index> cell;             // in which each lies
+    std::vector<Index> first;            // where each cell begins in `inside`
+    std::vector<Index> inside;           // four times the number of each particle and image, in the order of cells
+    Coordinates sorted;                  // their positions in that order
+    std::vector<Row> spare;              // room to sort rows in
+
+    std::vector<Index> neighbours; // likewise fourfold, where rows begin: `width` for each particle, filled up with nobody
+    std::vector<Index> count;      // of neighbours, a multiple of the lanes
+    std::size_t width;
+
+    Real reach() const { return cutoff + skin; }
+
+    System(const Parameters& p, const Real* position, const Real* velocity)
+        : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),
+          dt(p.dt), total(p.particles) {
+        for (auto* rows : {&x, &v, &force, &listed, &spare}) rows->resize(n, Row{});
+        for (std::size_t i = 0; i < n; ++i)
+            for (std::size_t k = 0; k < axes; ++k) {
+                x[i][k] = position[axes * i + k];
+                v[i][k] = velocity[axes * i + k];
+            }
+        for (std::size_t i = 0; i < n; ++i) id.push_back(static_cast<Index>(i));
+        place = id;
+        // No more than a few cells for each particle, however thin the gas; none smaller than half the reach.
+        const Real most = std::max(Real(1), 2 * std::cbrt(Real(n)));
+        std::size_t cubes = 1;
+        double density = double(n);
+        per_side = Row{};
+        for (std::size_t k = 0; k < axes; ++k) {
+            const Real along = std::floor(std::clamp(box[k] / (reach() / 2), Real(1), most));
+            cells[k] = static_cast<std::size_t>(along) + 4;
+            per_side[k] = 1 / std::max(box[k] / along, reach() / 2);
+            cubes *= cells[k];
+            density /= box[k];
+        }
+        first.resize(cubes + 1);
+        count.resize(n);
+        width = whole_vectors(static_cast<std::size_t>(6 * density * std::pow(reach(), 3)) + 16);
+        neighbours.resize(n * width);
+    }
+};
+
+} // namespace particles
