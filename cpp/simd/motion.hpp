@@ -26,7 +26,7 @@ inline void forces(System& s, bool and_kick) {
             fy += f_over_r * dy;
             fz += f_over_r * dz;
         }
-        const Row force{sum(fx), sum(fy), sum(fz), 0};
+        const Row force = sums(fx, fy, fz);
         s.force[i] = force;
         s.v[i] += half * force;
     }

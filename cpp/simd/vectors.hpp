@@ -25,13 +25,21 @@ constexpr std::size_t whole_vectors(std::size_t count) { return (count + lanes -
 
 inline Lanes splat(Real x) { return x - Lanes{}; }
 
-// The sum over all lanes, by halves.
-inline Real sum(Lanes a) {
-    Real s[lanes];
-    for (std::size_t k = 0; k < lanes; ++k) s[k] = a[k];
-    for (std::size_t half = lanes / 2; half > 0; half /= 2)
-        for (std::size_t k = 0; k < half; ++k) s[k] += s[k + half];
-    return s[0];
+inline Row halves_added(Lanes a) {
+    if constexpr (lanes == 4) {
+        return __builtin_shufflevector(a, a, 0, 1, 2, 3);
+    } else {
+        return __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, lanes / 2, lanes / 2 + 1,
+                                                                                   lanes / 2 + 2, lanes / 2 + 3);
+    }
+}
+
+// The sums over the lanes of x, of y and of z, and 0: without leaving the registers.
+inline Row sums(Lanes x, Lanes y, Lanes z) {
+    const Row x4 = halves_added(x), y4 = halves_added(y), z4 = halves_added(z), none{};
+    const Row xy = __builtin_shufflevector(x4, y4, 0, 4, 2, 6) + __builtin_shufflevector(x4, y4, 1, 5, 3, 7);
+    const Row z0 = __builtin_shufflevector(z4, none, 0, 4, 2, 6) + __builtin_shufflevector(z4, none, 1, 5, 3, 7);
+    return __builtin_shufflevector(xy, z0, 0, 1, 4, 5) + __builtin_shufflevector(xy, z0, 2, 3, 6, 7);
 }
 
 inline Real square(Row d) { return d[0] * d[0] + d[1] * d[1] + d[2] * d[2]; }

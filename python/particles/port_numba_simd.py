@@ -18,7 +18,7 @@ from numba import prange
 
 from particles.checks import check, check_forces
 from particles.port_numba import SKIN, about, pair_force, pair_potential
-from particles.vectors import LANES, at, compress_store, load_of, select, shuffle_of, splat_of, store, total
+from particles.vectors import LANES, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
 
@@ -36,9 +36,10 @@ if LANES == 8:
     join = shuffle_of(0, 1, 2, 3, 4, 5, 6, 7)
     low_pairs, high_pairs = shuffle_of(0, 8, 2, 10, 4, 12, 6, 14), shuffle_of(1, 9, 3, 11, 5, 13, 7, 15)
     low_halves, high_halves = shuffle_of(0, 1, 8, 9, 4, 5, 12, 13), shuffle_of(2, 3, 10, 11, 6, 7, 14, 15)
-else:
-    low_pairs, high_pairs = shuffle_of(0, 4, 2, 6), shuffle_of(1, 5, 3, 7)
-    low_halves, high_halves = shuffle_of(0, 1, 4, 5), shuffle_of(2, 3, 6, 7)
+low_half, high_half = shuffle_of(0, 1, 2, 3), shuffle_of(LANES - 4, LANES - 3, LANES - 2, LANES - 1)
+low_pairs_of_4, high_pairs_of_4 = shuffle_of(0, 4, 2, 6), shuffle_of(1, 5, 3, 7)
+low_halves_of_4, high_halves_of_4 = shuffle_of(0, 1, 4, 5), shuffle_of(2, 3, 6, 7)
+splat_4 = splat_of(4)
 
 
 def load(parameters, state):
@@ -311,8 +312,23 @@ else:
         """The coordinates of the rows j[k : k + 4], a vector for each axis."""
         a, b = load_row(x, at(j, k)), load_row(x, at(j, k + 1))
         c, d = load_row(x, at(j, k + 2)), load_row(x, at(j, k + 3))
-        xz01, xz23 = low_pairs(a, b), low_pairs(c, d)
-        return low_halves(xz01, xz23), low_halves(high_pairs(a, b), high_pairs(c, d)), high_halves(xz01, xz23)
+        xz01, xz23 = low_pairs_of_4(a, b), low_pairs_of_4(c, d)
+        y01, y23 = high_pairs_of_4(a, b), high_pairs_of_4(c, d)
+        return low_halves_of_4(xz01, xz23), low_halves_of_4(y01, y23), high_halves_of_4(xz01, xz23)
+
+
+@over_pairs
+def halves_added(a):
+    return low_half(a, a) + high_half(a, a) if LANES == 8 else low_half(a, a)
+
+
+@over_pairs
+def sums(x, y, z):
+    """The sums over the lanes of x, of y and of z, and 0: a row, without leaving the registers."""
+    x4, y4, z4, none = halves_added(x), halves_added(y), halves_added(z), splat_4(0.0)
+    xy = low_pairs_of_4(x4, y4) + high_pairs_of_4(x4, y4)
+    z0 = low_pairs_of_4(z4, none) + high_pairs_of_4(z4, none)
+    return low_halves_of_4(xy, z0) + high_halves_of_4(xy, z0)
 
 
 @over_pairs
@@ -331,7 +347,7 @@ def force_on(i, cutoff2, x, neighbours, begin, end):
         fx = fx + f_over_r * dx
         fy = fy + f_over_r * dy
         fz = fz + f_over_r * dz
-    return total(fx), total(fy), total(fz)
+    return sums(fx, fy, fz)
 
 
 @over_particles
@@ -339,9 +355,9 @@ def forces(n, cutoff, half_dt, x, neighbours, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
     width = neighbours.size // n
     for i in prange(n):
-        fx, fy, fz = force_on(i, cutoff * cutoff, x, neighbours, i * width, i * width + count[i])
-        force[4 * i], force[4 * i + 1], force[4 * i + 2] = fx, fy, fz
-        store(v, 4 * i, load_row(v, 4 * i) + half_dt * load_row(force, 4 * i))
+        mine = force_on(i, cutoff * cutoff, x, neighbours, i * width, i * width + count[i])
+        store(force, 4 * i, mine)
+        store(v, 4 * i, load_row(v, 4 * i) + half_dt * mine)
 
 
 @compiled

@@ -171,25 +171,6 @@ def select(typingctx, mask, a, b):
 
 
 @intrinsic
-def total(typingctx, vector):
-    """The sum over the lanes, by halves."""
-
-    def emit(context, builder, sig, args):
-        (sums,) = args
-        lanes = vector.lanes
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                builder.shuffle_vector(sums, sums, ir.Constant(ir.VectorType(_INT, lanes), list(range(k, k + lanes))))
-                for k in (0, lanes)
-            )
-            sums = builder.fadd(low, high)
-        return builder.extract_element(sums, _INT(0))
-
-    return vector.element(vector), emit
-
-
-@intrinsic
 def compress_store(typingctx, array, i, vector, mask):
     """Write the lanes where the mask is set, one after the other, from array[i] on; how many they are.
 
