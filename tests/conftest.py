@@ -54,7 +54,15 @@ def need(bundled: Manifest, name: str) -> None:
     lack = hosts.missing(bundled, bundled.ports[name])
     if not lack and name.startswith("cpp") and sys.platform == "darwin":
         lack = "Apple's c++ has no OpenMP"
+    if not lack and name == "cpp-simd" and _gcc_before_12():
+        lack = bundled.ports[name].install
     if lack and name in REQUIRED:
         pytest.fail(f"PORTBENCH_REQUIRE names {name}, and {lack}")
     if lack:
         pytest.skip(lack)
+
+
+def _gcc_before_12() -> bool:
+    said = subprocess.run(["c++", "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, text=True).stdout
+    macros = dict(line.split(maxsplit=2)[1:] for line in said.splitlines() if len(line.split()) > 2)
+    return "__clang__" not in macros and int(macros.get("__GNUC__", 0)) < 12

@@ -107,7 +107,7 @@ def test_statistics_of_a_right_port_are_equivalent(bundled: Manifest, portbench)
     assert all(f["bound"] < f["margin"] for f in certificate["verdicts"][-1]["evidence"]["figures"])
 
 
-@pytest.mark.parametrize("port", ["numpy", "mojo", "mojo-f32"])
+@pytest.mark.parametrize("port", ["numpy", "mojo-f32"])
 def test_generic_faults_die_in_the_stream_of_any_port(port: str, bundled: Manifest) -> None:
     """In both precision classes, and the port without a fault lives."""
     need(bundled, port)

@@ -18,9 +18,10 @@ import pytest
 from conftest import ROOT, need
 from test_session import gone, heed_ctrl_c
 
-from portbench import hosts
+from portbench import contract, hosts, manifest
 from portbench.hosts import julia
 from portbench.manifest import Manifest
+from portbench.protocol import Exchange
 
 MOJO_TESTS = sorted((ROOT / "mojo" / "test").glob("test_*.mojo"))
 IN_FLOAT32 = [f for f in MOJO_TESTS if f.stem == "test_neighbours"]  # where the type matters most
@@ -63,16 +64,36 @@ def test_cpp(precision: str, bundled: Manifest, tmp_path: Path) -> None:
     assert "all is so" in done.stdout
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are targets of x86-64")
-@pytest.mark.parametrize("target", ["x86-64", "x86-64-v3"])
-def test_explicit_vectors_are_right_without_avx512(
-    target: str, bundled: Manifest, portbench: Callable, tmp_path: Path
-) -> None:
-    """As the compiler builds them for processors that lack it; it is emulated for x86-64, which lacks AVX too."""
-    need(bundled, "cpp-simd")
-    text = (ROOT / "portbench.toml").read_text().replace("-march=native", f"-march={target}")
+def cpp_simd_with(flags: str, folder: Path) -> Path:
+    """A manifest whose cpp-simd is built with these flags in place of -march=native."""
+    text = (ROOT / "portbench.toml").read_text().replace('"-march=native"', flags)
     text = text.replace('["python"]', f'["{ROOT / "python"}"]').replace('"cpp/', f'"{ROOT / "cpp"}/')
-    (tmp_path / "portbench.toml").write_text(text)
+    (folder / "portbench.toml").write_text(text)
+    return folder / "portbench.toml"
+
+
+def test_explicit_vectors_stay_in_their_arrays(bundled: Manifest, tmp_path: Path) -> None:
+    """With the compiler's own checks of memory and arithmetic, through many rebuilds."""
+    need(bundled, "cpp-simd")
+    found = manifest.read(cpp_simd_with('"-march=native", "-g", "-fsanitize=address,undefined"', tmp_path))
+    specification = contract.load(found)
+    ready = hosts.prepare(found, found.ports["cpp-simd"])
+    some = {"thin": {"base": "gas-4k", "density": 1e-3}, "wide": {"base": "tiny-walls", "cutoff": 50.0}}
+    for case in specification.cases(["tiny", "walls-500", "melt-4k", *some], {**found.cases, **some}):
+        with Exchange(hosts.start(ready, 2, 120, {"ASAN_OPTIONS": "detect_leaks=0"}), specification) as x:
+            x.port.hello()
+            x.load(case.parameters, specification.disordered_state(case.parameters))
+            x.port.run(40)
+            x.save(case.parameters)
+            x.port.quit()
+            assert not x.port.process.returncode
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are targets of x86-64")
+def test_explicit_vectors_are_right_without_avx512(bundled: Manifest, portbench: Callable, tmp_path: Path) -> None:
+    """As the compiler builds them for processors that lack it, and AVX too."""
+    need(bundled, "cpp-simd")
+    cpp_simd_with('"-march=x86-64"', tmp_path)
     done = portbench("check", "--ports", "cpp-simd", "--cases", "tiny,tiny-walls", "--json", "--quiet")
     said = json.loads(done.stdout)
     assert done.returncode == 0, said

@@ -58,6 +58,7 @@ spec = "wave"
 python-path = ["{WAVE}"]
 [compare]
 cases = ["short"]
+sample = 0.03
 [check]
 steps = {{ default = 20 }}
 {ports}

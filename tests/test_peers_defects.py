@@ -410,6 +410,7 @@ spec = "wave"
 python-path = ["{WAVE}", "."]
 [compare]
 cases = ["short"]
+sample = 0.03
 [check]
 steps = {{ default = 10 }}
 long = {{ default = 20 }}

@@ -57,13 +57,9 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
     assert any("right beside itself on short" in r for r in document["remarks"])
     # and the runs of each warm-up, by which it is classified
     assert len(document["series"]) == LEAST_ROUNDS * 3
-    assert {r["warm_up"] for r in document["rows"]} <= {
-        "flat",
-        "warm-up",
-        "slowdown",
-        "no steady state",
-        "inconsistent",
-    }
+    kinds = {r["warm_up"] for r in document["rows"]}
+    assert kinds <= {"flat", "warm-up", "slowdown", "no steady state", "inconsistent", ""}
+    assert kinds != {""}  # a busy machine may leave too few runs to tell of one port
 
 
 def test_what_stayed_undecided_is_said(portbench, right: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
-from portbench import contract, hosts, manifest
+from portbench import contract, hosts, manifest, run
+from portbench.progress import Progress
 from portbench.timing import selfcheck
 from portbench.timing.scheduler import Plan
 from portbench.timing.selfcheck import Try
@@ -44,7 +45,7 @@ def test_rates_count_what_is_seen_and_nothing_of_ports_that_failed() -> None:
     assert [(r.tries, r.seen) for r in rates[1:]] == [(4, 2)] * 3
 
 
-def test_it_goes_on_where_it_was(tmp_path: Path, portbench) -> None:
+def test_it_goes_on_where_it_was(tmp_path: Path, portbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A try that is in the journal is not made again; a journal of something else is refused, and kept."""
     project(tmp_path, "")
     arguments = ("selfcheck", "--tries", "1", "--budget", "0", "--json", "--quiet")
@@ -57,13 +58,16 @@ def test_it_goes_on_where_it_was(tmp_path: Path, portbench) -> None:
     assert len(said["tries"]) == 1
     assert not journal.exists()
     found = manifest.read(tmp_path / "portbench.toml")
-    digest = hosts.prepare(found, found.ports["right"]).sources_hash
-    asked = {"asked": ["right", digest, "short", 0.0, 0.02, said["machine"]["processor"]]}
-    made = {**said["tries"][0], "seconds": 123.0}
-    journal.write_text(json.dumps(asked) + "\n" + json.dumps(made) + "\n" + '{"number": 1, "sec')
+    job = run.plan(found, ["right"], [], [1])
+    monkeypatch.setattr(selfcheck, "check", lambda *_: None)
+    plan = Plan(0.0, 0.02, 1, sample=0.03)
+    run.check_itself(job, plan, 1, journal, Progress(quiet=True)).close()  # what is asked is in it now
+    made = [{**said["tries"][0], "number": number, "seconds": 123.0} for number in (0, 5)]
+    with journal.open("a") as file:
+        file.write("".join(json.dumps(one) + "\n" for one in made) + '{"number": 1, "sec')
     again = portbench(*arguments, "--journal", str(journal))
-    assert json.loads(again.stdout)["tries"] == [made]
-    for other in (json.dumps({"asked": ["left"]}) + "\n", "nothing of the kind\n"):
+    assert json.loads(again.stdout)["tries"] == made[:1]  # no more than are asked for
+    for other in (json.dumps({"port": "left"}) + "\n", "nothing of the kind\n", "nor this"):
         journal.write_text(other)
         refused = portbench(*arguments, "--journal", str(journal))
         assert refused.returncode == 2

@@ -21,7 +21,7 @@ from portbench.report import summary, table
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    write(folder, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\n")
+    write(folder, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\nsample = 0.03\n")
     command = [sys.executable, "-m", "portbench", "bench", "--cases", "tiny", "--budget", "60", "--quiet", *arguments]
     return subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
@@ -76,7 +76,7 @@ def test_ctrl_c_and_a_polite_kill_end_in_good_order(number: int, status: int, tm
 
 
 def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: Path) -> None:
-    write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\n")
+    write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\nsample = 0.03\n")
     done = portbench("compare", "--cases", "tiny", "--budget", "2", "--json", "--quiet", "--threads", "1,2")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -107,7 +107,7 @@ def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: 
 
 def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) -> None:
     """After an edit of the port's source its old certificate does not count, and a line says why."""
-    write(tmp_path, "[check]\nsteps = {default = 2}\n")
+    write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nsample = 0.03\n")
     cache = {"PORTBENCH_CACHE": str(tmp_path / "cache")}
     arguments = ("bench", "--cases", "tiny", "--budget", "0", "--json")
     assert "rounding twins" in portbench(*arguments, **cache).stderr

@@ -46,13 +46,13 @@ def test_it_compares_outside_the_repository(wheel: Path, bundled: Manifest, tmp_
     zipfile.ZipFile(wheel).extractall(site)
     # -S would hide the dependencies too: our own editable installation is hidden by standing first on the path
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "portbench", "compare", "--ports", "numpy,numba,mojo", "--cases", "tiny"]
+    command = [sys.executable, "-m", "portbench", "compare", "--ports", "numpy,mojo", "--cases", "tiny"]
     done = subprocess.run(
         [*command, "--budget", "1", "--json", "--quiet"], cwd=here, capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr + done.stdout
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
-    assert rows["numpy"]["level"] == rows["mojo"]["level"] == rows["numba"]["level"] == "A5"
+    assert rows["numpy"]["level"] == rows["mojo"]["level"] == "A5"
     assert list((here / "results").glob("*.json"))
     shown = subprocess.run(
         [sys.executable, "-c", "import particles, portbench; print(particles.__file__, portbench.__file__)"],

@@ -71,7 +71,8 @@ inline void make_images(System& s) {
     }
     s.total = s.x.size();
     if (s.total > std::numeric_limits<Index>::max() / 4) throw Error("particles and images cannot be listed in 32 bits");
-    s.x.push_back(Row{Real(1e9), Real(1e9), Real(1e9), 0});
+    const Real far = Real(1e150); // the square is finite
+    s.x.push_back(Row{far, far, far, 0});
 }
 
 // Images follow their particles.

@@ -162,11 +162,11 @@ class Wanted:
     precision: float | None
     seed: int | None
 
-    def plan(self, before: dict[str, Any], baseline: str) -> Plan:
+    def plan(self, before: dict[str, Any], compare: manifest.Compare) -> Plan:
         """With what an interrupted session went by, or else the defaults, where nothing was given."""
-        every = {"budget": DEFAULT_BUDGET, "precision": DEFAULT_PRECISION, "seed": 1} | before
+        every = {"budget": DEFAULT_BUDGET, "precision": DEFAULT_PRECISION, "seed": 1, "sample": compare.sample} | before
         own = {"budget": self.budget, "precision": self.precision, "seed": self.seed}
-        return Plan(**(every | {k: v for k, v in own.items() if v is not None} | {"baseline": baseline}))
+        return Plan(**(every | {k: v for k, v in own.items() if v is not None} | {"baseline": compare.baseline}))
 
 
 def _measure(
@@ -187,10 +187,10 @@ def _measure(
         if "ports_asked_for" not in header:
             raise Refusal(f"{resume} was made by an earlier portbench, and cannot be resumed")
         job = run.plan(found, header["ports_asked_for"], list(header["cases"]), header["threads"])
-        plan = wanted.plan(header["plan"], found.compare.baseline)
+        plan = wanted.plan(header["plan"], found.compare)
     else:
         job = run.plan(found, wanted.ports, wanted.cases, _numbers(wanted.threads))
-        plan = wanted.plan({}, found.compare.baseline)
+        plan = wanted.plan({}, found.compare)
         journal = session.Session(results, run.header(job, command, plan, wanted.ports))
     try:
         with Progress(quiet) as progress:
@@ -292,15 +292,15 @@ def selfcheck_(
     with _sentences():
         found = manifest.find(given)
         job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
-        plan = Wanted([], [], [], _seconds(budget), _share(precision), None).plan({}, "")
+        plan = Wanted([], [], [], _seconds(budget), _share(precision), None).plan({}, found.compare)
         with Progress(quiet) as progress:
             made = run.check_itself(job, plan, tries, journal, progress)
-        journal.unlink()
-        rates = selfcheck.rates(made)
+        tries_made = [one for one in made.tries if one.number < tries]
+        rates = selfcheck.rates(tries_made)
         if as_json:
             about = {"port": job.ports[0].name, "case": job.cases[0].name, "budget": plan.budget}
             about |= {"precision": plan.precision, "machine": session.machine()}
-            rows, every = [r.as_json() for r in rates], [one.as_json() for one in made]
+            rows, every = [r.as_json() for r in rates], [one.as_json() for one in tries_made]
             _print_json("selfcheck", True, **about, rates=rows, tries=every)
         else:
             shown = Table("slower by", "tries", "difference seen", "rate", "95 % interval")
@@ -308,6 +308,7 @@ def selfcheck_(
                 name = f"{r.planted:.0%}" if r.planted else "nothing (false alarms)"
                 shown.add_row(name, str(r.tries), str(r.seen), f"{r.rate:.1%}", f"{r.low:.1%} to {r.high:.1%}")
             Console().print(shown)
+        made.remove()
 
 
 @app.command()

@@ -11,7 +11,7 @@ import os
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -62,12 +62,16 @@ class Project(_Table):
     python_path: list[str] = Field(default=["."], alias="python-path")
 
 
+SAMPLE_SECONDS = 0.15  # long against any clock and the round trip
+
+
 class Compare(_Table):
     """The `[compare]` table: what is done when nothing else is asked for."""
 
     cases: list[str] = []
     ports: list[str] = []
     baseline: str = ""  # the port beside the specification against which speed-ups are stated
+    sample: Annotated[float, Field(gt=0, le=60)] = SAMPLE_SECONDS  # seconds that a sample lasts
 
 
 class Check(_Table):

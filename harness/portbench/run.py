@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from portbench import contract, hosts, session
+from portbench import __version__, contract, hosts, session
 from portbench.agreement import certificate, equivalence, faults, invariants, mutants, races, reference, twins
 from portbench.agreement.certificate import Certificate
 from portbench.agreement.equivalence import Ensemble
@@ -249,32 +249,31 @@ def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> 
         measure(blocks, job.specification, journal, plan, tell)
 
 
-def check_itself(job: Job, plan: Plan, tries: int, journal: Path, progress: Progress) -> list[selfcheck.Try]:
-    """The measuring engine, with the first port on the first case. Each finished try is a line of the journal; those
-    that it holds, of the same question, are not made again.
-    """
-    ready = hosts.prepare(job.manifest, job.ports[0])
-    what = [ready.port.name, ready.sources_hash, job.cases[0].name, plan.budget, plan.precision]
-    asked = {"asked": [*what, session.machine()["processor"]]}
-    made = selfcheck.tries_in(journal, asked)
-    with journal.open("a") as file, progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
-
-        def write(line: dict[str, Any]) -> None:
-            print(json.dumps(line), file=file, flush=True)
+def check_itself(job: Job, plan: Plan, tries: int, journal: Path, progress: Progress) -> selfcheck.Journal:
+    """The measuring engine, with the first port on the first case. Tries in the journal are not made again."""
+    ready, case = hosts.prepare(job.manifest, job.ports[0]), job.cases[0]
+    here = session.machine()
+    asked = {
+        "port": ready.port.name,
+        "case": case.name,
+        "parameters": case.parameters,
+        "sources": [ready.sources_hash, _spec_hash(job)],
+        "plan": [plan.budget, plan.precision, plan.sample, *selfcheck.PLANTED],
+        "machine": [here["processor"], here["logical_cores"]],
+        "portbench": __version__,
+    }
+    kept = selfcheck.Journal(journal, session.plain(asked))
+    with progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
 
         def done(one: selfcheck.Try) -> None:
-            made.append(one)
-            write(one.as_json())
+            kept.add(one)
             task.step()
 
-        if not file.tell():
-            write(asked)
-
-        for _ in made:
+        made = {one.number for one in kept.tries}
+        for _ in made & set(range(tries)):
             task.step()
-        todo = [number for number in range(tries) if number not in {one.number for one in made}]
-        selfcheck.check(ready, job.specification, job.cases[0], plan, todo, done)
-    return made
+        selfcheck.check(ready, job.specification, case, plan, sorted(set(range(tries)) - made), done)
+    return kept
 
 
 def cases_of(job: Job) -> dict[str, Any]:
@@ -297,9 +296,13 @@ def still_the_same(job: Job, journal: Session) -> None:
     ports = {spec_port(job.manifest, job.specification.source).name: (_spec_hash(job), "", "")}
     ports |= {r.port.name: (r.sources_hash, r.toolchain, "") for r in job.ready}
     ports |= {name: ("", "", why) for name, why in job.missing.items()}
-    for name, (sources, toolchain, missing) in ports.items() if before else ():
-        was = before.get(name, {"sources_hash": "", "toolchain": "", "missing": "new"})
-        if was["sources_hash"] != sources or was["toolchain"] != toolchain or bool(was["missing"]) != bool(missing):
+    for name, (sources, toolchain, missing) in ports.items():
+        if name not in before:  # it was stopped before it came to this port; with samples, it had come to all
+            changed += [name] if so_far["samples"] else []
+            continue
+        was = before[name]
+        another = was["sources_hash"] not in (sources, "") or was["toolchain"] != toolchain
+        if another or bool(was["missing"]) != bool(missing):
             changed.append(name)
     if changed:
         raise Refusal(f"The {', '.join(changed)} changed since {journal.journal} began: begin a new session")

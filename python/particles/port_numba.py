@@ -122,7 +122,7 @@ def make(parameters, position, velocity):
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
         inside=np.zeros(room, np.uint32),
         sorted=np.zeros((3, room), number),
-        neighbours=np.zeros((n, int(6 * n / np.prod(box) * (cutoff + skin) ** 3) + 16), np.uint32),
+        neighbours=np.zeros((n, int(min(27.0 * n, 6 * n / np.prod(box) * (cutoff + skin) ** 3)) + 16), np.uint32),
         count=np.zeros(n, np.int64),
         total=np.zeros(1, np.int64),
     )

@@ -22,7 +22,7 @@ from particles.vectors import LANES, at, compress_store, load_of, select, shuffl
 
 __all__ = ["about", "load", "run", "state"]
 
-FAR = 1e9  # where nobody is
+FAR = 1e150  # where nobody is; the square is finite
 NUMBERS = np.arange(LANES, dtype=np.uint32)
 
 compiled = numba.njit(cache=True, error_model="numpy")
@@ -98,7 +98,7 @@ def make(parameters, position, velocity):
     cells = inner + 4
     periodic = parameters["boundary"] == "periodic"
     room = n + 1 + (int(n * (np.prod(1 + 2.2 * (cutoff + skin) / box) - 1)) + 64 if periodic else 0)
-    width = whole_vectors(int(6 * n / np.prod(box) * (cutoff + skin) ** 3) + 16)
+    width = whole_vectors(int(min(27.0 * n, 6 * n / np.prod(box) * (cutoff + skin) ** 3)) + 16)
     x, v = rows(room), rows(n)
     x[: 4 * n].reshape(n, 4)[:, :3] = position
     v.reshape(n, 4)[:, :3] = velocity

@@ -1,6 +1,7 @@
 """python tests/benchmarks/own_cost.py [--ports mojo,numba]: what portbench itself adds to what it measures.
 
-For each port, on liquid-500, all ratios taken side by side; written to results/own-cost.json:
+For each port, a Python module or an executable in double precision, on liquid-500, all ratios taken side by side;
+written to results/own-cost.json:
 
 * round trip: the harness's wait for `run 0`, less the time that the port says it took;
 * reported over alone: the time per step that `portbench bench` reports over the one that the port's program
@@ -38,12 +39,13 @@ LONG = 50_000  # steps of the run that is predicted
 BY_HAND = """
 import sys, time
 sys.path.insert(0, "python")
-from particles import port_numba, spec
+from particles import spec
+import {module} as port
 parameters = spec.parameters(**spec.CASES["{case}"])
-system = port_numba.load(parameters, spec.initial_state(parameters))
+system = port.load(parameters, spec.initial_state(parameters))
 for steps in {runs}:
     start = time.perf_counter_ns()
-    port_numba.run(system, steps)
+    port.run(system, steps)
     print(f"nanoseconds={{time.perf_counter_ns() - start}}")
 """
 
@@ -54,7 +56,7 @@ def by_hand(ready, folder: Path, runs: list[int]) -> list[int]:
         command = ready.command
         told = "".join(f"{line}\n" for line in ("hello", f"load {folder}", *(f"run {n}" for n in runs), "quit"))
     else:
-        command, told = [sys.executable, "-c", BY_HAND.format(case=CASE, runs=runs)], ""
+        command, told = [sys.executable, "-c", BY_HAND.format(module=ready.port.module, case=CASE, runs=runs)], ""
     one_thread = {**os.environ, "PORTBENCH_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(command, input=told, capture_output=True, text=True, cwd=ROOT, check=True, env=one_thread)
     return [int(word.split("=")[1]) for word in done.stdout.split() if word.startswith("nanoseconds=")]
@@ -106,6 +108,8 @@ def main() -> None:
     specification = contract.load(found)
     (case,) = specification.cases([CASE], {})
     ready = {name: hosts.prepare(found, found.ports[name]) for name in ports}
+    if any(r.port.host == "julia" or r.port.precision == "float32" for r in ready.values()):
+        parse.error("by hand only Python modules and executables in double precision are run")
     state = specification.initial_state(case.parameters)
     alone: dict[str, list] = {name: [] for name in ports}
     real: dict[str, list] = {name: [] for name in ports}

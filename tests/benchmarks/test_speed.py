@@ -22,7 +22,8 @@ from portbench.timing import conditions
 
 FOUND = manifest.read(Path(os.environ.get("PORTBENCH_MANIFEST", ROOT / "portbench.toml")))
 SPECIFICATION = contract.load(FOUND)
-CASES = {case.name: case for case in SPECIFICATION.cases(list(FOUND.compare.cases), dict(FOUND.cases))}
+NAMES = list(FOUND.compare.cases) or list(SPECIFICATION.module.CASES)[:1]
+CASES = {case.name: case for case in SPECIFICATION.cases(NAMES, dict(FOUND.cases))}
 ROUNDS = 20
 SAMPLE_SECONDS = 0.1
 

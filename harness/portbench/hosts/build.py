@@ -75,13 +75,18 @@ def executable(manifest: Manifest, port: Port, digest: str, path: str) -> Built:
     command = [word.replace("{output}", str(output)) for word in port.build]
     run = [word.replace("{output}", str(output)) for word in port.run]
     shell_command = shlex.join(port.build)
+    if record.is_file() and output.exists():
+        return Built(run, json.loads(record.read_text())["seconds"], shell_command)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another portbench may be building the same: let go when this block ends
         if not (record.is_file() and output.exists()):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            record.write_text(json.dumps({"seconds": _build(manifest, command, output, path), "command": command}))
+            made = {"seconds": _build(manifest, command, output, path), "command": command}
+            partial = record.with_suffix(".partial")
+            partial.write_text(json.dumps(made))
+            partial.replace(record)
     return Built(run, json.loads(record.read_text())["seconds"], shell_command)
 
 

@@ -20,9 +20,7 @@ from portbench.timing.statistics import Estimate, confidence_of
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds. `pays_from`: the number of steps from which this port takes less time than the base; infinite if
-    never.
-    """
+    """Seconds. `pays`: the numbers of steps between which this port takes less time than the base."""
 
     port: str
     case: str  # or several, for a size between them
@@ -31,7 +29,7 @@ class Row:
     once: Estimate
     per_step: Estimate
     total: Estimate
-    pays_from: float | None  # None for the base itself, or if it has no figure
+    pays: tuple[float, float] | None  # None for the base itself, or if it is not known which steps faster
 
 
 def examine(document: dict[str, Any], steps: float, size: float | None, cases: list[str], base: str) -> list[Row]:
@@ -57,11 +55,16 @@ def examine(document: dict[str, Any], steps: float, size: float | None, cases: l
         elif len(of_case) == len(works):
             of_size = {document["cases"][case]["work"]: c for case, c in of_case.items()}
             try:
-                found.setdefault((", ".join(cases), size, threads), {})[port] = at_size(size, of_size)
+                cost = at_size(size, of_size)
             except ValueError as error:
                 raise Refusal(f"--size {size:g}: {error}") from None
+            if len(cost.rounds):
+                found.setdefault((", ".join(cases), size, threads), {})[port] = cost
     if not found:
-        raise Refusal("There is nothing to tell: no port with a figure has a second round, whose start is warm")
+        whole = " on all of these cases" if size is not None else ""
+        raise Refusal(f"There is nothing to tell: no port with a figure{whole} has a second round, whose start is warm")
+    if base and not any(base in of_port for of_port in found.values()):
+        raise Refusal(f"--against {base}: it has no figure here to compare with")
     return [row for where, of_port in found.items() for row in _rows(document, where, of_port, steps, base)]
 
 
@@ -80,7 +83,7 @@ def _rows(
             once=cost.once(confidence),
             per_step=cost.per_step(confidence),
             total=cost.total(steps, confidence),
-            pays_from=None if other is None or other is cost else cost.pays_from(other),
+            pays=None if other is None or other is cost else cost.pays(other, confidence),
         )
         for port, cost in of_port.items()
     ]
@@ -98,19 +101,17 @@ def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: s
         case, size, threads = where
         title = f"{case}: {size:,g} {unit}s, {steps:,g} steps, {threads} thread{'s' * (threads > 1)}"
         shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for k, name in enumerate(
-            ["port", "once s", "step ms", "run s", *([f"pays against {base} from"] if base else [])]
-        ):
+        for k, name in enumerate(["port", "once s", "step ms", "run s", *([f"pays against {base}"] if base else [])]):
             shown.add_column(name, justify="left" if k < 1 else "right", no_wrap=True)
         for r in rows:
             if (r.case, r.size, r.threads) == where:
                 step = Estimate(*(1e3 * v for v in (r.per_step.value, r.per_step.low, r.per_step.high)))
                 some = [estimate(e, ratio=False) for e in (r.once, step, r.total)]
-                shown.add_row(r.port, *some, *([_from(r.pays_from)] if base else []))
+                shown.add_row(r.port, *some, *([_pays(r, base)] if base else []))
         console.print(shown)
     console.print(
-        "once: start, compile what is not kept, load. run: once and all steps; builds and first compilations, paid\n"
-        "once for all runs, are not in it. ± is half the 95 % interval, over rounds of fresh processes."
+        "once: start, compile what is not kept, load, end. run: once and all steps; builds and first compilations,\n"
+        "paid once for all runs, are not in it. ± is half the 95 % interval, over rounds of fresh processes."
         + ("\nBetween sizes a power law is held to hold: what a port departs from it is not in ±." if between else ""),
         style="dim",
         highlight=False,
@@ -118,9 +119,14 @@ def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: s
     )
 
 
-def _from(steps: float | None) -> str:
-    if steps is None:
+def _pays(row: Row, base: str) -> str:
+    if row.port == base:
         return ""
-    if math.isinf(steps):
+    if row.pays is None:
+        return "undecided"
+    low, high = row.pays
+    if high == 0:
         return "never"
-    return "the first step" if steps == 0 else f"{steps:,.0f} steps"
+    if math.isinf(high):
+        return f"from {low:,.0f} steps" if low else "always"
+    return f"up to {high:,.0f} steps"

@@ -73,7 +73,7 @@ def undecided(document: dict[str, Any]) -> list[str]:
     return [
         f"When the time was up, {len(wide)} ratio{'s were' * (len(wide) > 1) or ' was'} not known to "
         f"±{100 * precision:.2g}%, the least {row.port} over {base} on {_where(row.case, row.threads)}, "
-        + (f"to ±{100 * known:.0f}%" if math.isfinite(known) else "not at all")
+        + (f"to ±{100 * known:.2g}%" if math.isfinite(known) else "not at all")
         + ": a larger --budget narrows them"
     ]
 

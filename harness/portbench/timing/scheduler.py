@@ -34,7 +34,7 @@ from portbench import hosts
 from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure, Refusal
 from portbench.hosts import Ready
-from portbench.manifest import SPEC_PORT
+from portbench.manifest import SAMPLE_SECONDS, SPEC_PORT
 from portbench.protocol import Exchange, RunningPort
 from portbench.session import Session
 from portbench.timing import conditions
@@ -42,7 +42,6 @@ from portbench.timing.conditions import Watch
 from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, LEAST_ROUNDS, ratio
 
 SAMPLES = 4  # in one round, per port and block
-SAMPLE_SECONDS = 0.15  # long against the clock and the round trip
 WARM_UP_SECONDS = 0.2
 WARM_UP_RUN = 0.004  # seconds; so many of these that their times tell whether the process became steady
 SLOW_STEP = 1.0  # a port whose step takes longer than this gets one sample a round
@@ -75,6 +74,7 @@ class Plan:
     precision: float  # half the interval of a ratio, relative, that is narrow enough
     seed: int  # of the order in which ports take turns
     baseline: str = ""  # ratios are wanted against the specification and this port
+    sample: float = SAMPLE_SECONDS  # that a sample lasts
 
 
 def measure(
@@ -98,7 +98,7 @@ def measure(
                 break
         session.record("conditions", round=number, **conditions.of_the_machine())
         began = time.monotonic()
-        _one_round(number, todo, specification, session, past, plan.seed, _teller(progress, past, plan))
+        _one_round(number, todo, specification, session, past, plan, _teller(progress, past, plan))
         past.finish(time.monotonic() - began)
         session.record("round", round=number, seconds=past.last_round)
     session.record(
@@ -132,15 +132,15 @@ def _one_round(
     specification: Specification,
     session: Session,
     past: _Past,
-    seed: int,
+    plan: Plan,
     tell: Callable[[float, str], None],
 ) -> None:
-    shuffle = random.Random(f"{seed} {number}")
-    order = random.Random(seed).sample(blocks, len(blocks))
+    shuffle = random.Random(f"{plan.seed} {number}")
+    order = random.Random(plan.seed).sample(blocks, len(blocks))
     turned = order[number % len(order) :] + order[: number % len(order)]
     done = 0
     for threads in dict.fromkeys(block.threads for block in turned):
-        with _Round(number, threads, specification, session, shuffle, past) as round_:
+        with _Round(number, threads, specification, session, shuffle, past, plan.sample) as round_:
             for block in turned:
                 if block.threads == threads:
                     tell(done / len(blocks), f"{block.case.name}, {threads} thread{'s' * (threads > 1)}")
@@ -224,8 +224,9 @@ class _Round:
         session: Session,
         shuffle: random.Random,
         past: _Past,
+        sample_seconds: float,
     ):
-        self.number, self.threads = number, threads
+        self.number, self.threads, self.sample_seconds = number, threads, sample_seconds
         self.specification, self.session, self.shuffle, self.past = specification, session, shuffle, past
         self.runners: dict[str, _Runner] = {}
         self.processors = conditions.processors(threads)
@@ -278,7 +279,9 @@ class _Round:
         name, phases = ready.port.name, list[Phase]()
         if name not in self.runners:
             cold = name not in self.past.started
-            self.runners[name] = _Runner(ready, self.threads, self.specification, self.processors, cold)
+            self.runners[name] = _Runner(
+                ready, self.threads, self.specification, self.processors, cold, self.sample_seconds
+            )
             self.past.started.add(name)
             phases = self.runners[name].hello()
         runner = self.runners[name]
@@ -315,8 +318,16 @@ class _Round:
 class _Runner:
     """One port's process."""
 
-    def __init__(self, ready: Ready, threads: int, specification: Specification, processors: list[int], cold: bool):
-        self.name, self.beside = ready.port.name, ready.beside
+    def __init__(
+        self,
+        ready: Ready,
+        threads: int,
+        specification: Specification,
+        processors: list[int],
+        cold: bool,
+        sample_seconds: float,
+    ):
+        self.name, self.beside, self.sample_seconds = ready.port.name, ready.beside, sample_seconds
         self.least = LEAST_SEEN_BY_SPEC if ready.port.host == "spec" else LEAST_SEEN
         # A port's first process pays for compilation: it finds no kernels left over from earlier runs.
         self.cold = tempfile.mkdtemp(prefix="portbench-cold-") if cold else ""
@@ -347,9 +358,11 @@ class _Runner:
         start = time.perf_counter_ns() - self.port.started
         self.rest = memory(self.port)
         spent = conditions.spent(conditions.family(self.port))
-        phases = [{"phase": "start", "nanoseconds": start, "cpu_nanoseconds": round(1e9 * spent)}]
-        # the part of it that the port calls its import
-        return phases + [{"phase": name, "nanoseconds": n} for name, n in self.port.parts.items()]
+        imports = self.port.parts.pop("import", 0)
+        return [
+            {"phase": "start", "nanoseconds": start, "cpu_nanoseconds": round(1e9 * spent), **self._parts()},
+            {"phase": "import", "nanoseconds": imports},
+        ]
 
     def begin(self, case: Case, state: Fields) -> list[Phase]:
         """Load, first call and warm-up."""
@@ -403,8 +416,8 @@ class _Runner:
             per_step = max(nanoseconds / 1e9, self.least * waited) / steps
             if waited < WARM_UP_RUN:
                 steps = max(1, min(2 * steps, round(left / per_step)))
-        self.steps = max(1, round(SAMPLE_SECONDS / per_step))
-        self.samples = SAMPLES if per_step < SAMPLE_SECONDS else 1 if per_step > SLOW_STEP else 2
+        self.steps = max(1, round(self.sample_seconds / per_step))
+        self.samples = SAMPLES if per_step < self.sample_seconds else 1 if per_step > SLOW_STEP else 2
 
     def sample(self) -> dict[str, Any]:
         """Nanoseconds by the port's clock and by the harness's, and what the machine did meanwhile."""

@@ -7,6 +7,7 @@ session of its own, at the budget and precision that a person would give.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -102,21 +103,45 @@ def rates(tries: list[Try]) -> list[Rate]:
     return found
 
 
-def tries_in(journal: Path, asked: dict[str, Any]) -> list[Try]:
-    """What is in a journal whose first line says that it was asked the same; a last line cut short is cut off."""
-    if not journal.exists():
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return []
-    try:
-        whole = journal.read_text(encoding="utf-8").rpartition("\n")[0]
-        lines = [json.loads(line) for line in whole.splitlines()]
-        tries = [Try.from_json(line) for line in lines[1:]]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        raise Refusal(f"{journal} is no journal of a selfcheck: give another --journal") from None
-    if lines[:1] not in ([], [asked]):
-        raise Refusal(f"{journal} holds tries of something else, {lines[0]}: give another --journal")
-    os.truncate(journal, len(whole.encode()) + 1 if whole else 0)
-    return tries
+class Journal:
+    """Finished tries, each a line of a file after one that says what was asked; it goes on where it was."""
+
+    def __init__(self, path: Path, asked: dict[str, Any]):
+        first = json.dumps(asked)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+", encoding="utf-8")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when this process ends, however it ends
+            self._file.seek(0)
+            lines = self._file.read().splitlines(keepends=True)
+        except BlockingIOError:
+            raise Refusal(f"The selfcheck of {path} is still running: wait for it, or give another --journal") from None
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{path} cannot be used: {error}; give another --journal") from None
+        try:
+            cut_short = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+            if lines[:1] not in ([], [first + "\n"]) or (not lines and not first.startswith(cut_short)):
+                raise ValueError
+            self.path, self.tries = path, [Try.from_json(json.loads(line)) for line in lines[1:]]
+        except (ValueError, KeyError, TypeError):
+            raise Refusal(f"{path} holds something else than tries of this selfcheck: give another --journal") from None
+        os.truncate(path, len("".join(lines).encode()))
+        if not lines:
+            self._write(first)
+
+    def add(self, one: Try) -> None:
+        self.tries.append(one)
+        self._write(json.dumps(one.as_json()))
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._file, flush=True)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.close()
 
 
 def _session(block: Block, specification: Specification, plan: Plan) -> dict[str, Any]:
