@@ -33,7 +33,7 @@ from portbench.timing.scheduler import Plan
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
 DEFAULT_BUDGET = 45.0
-DEFAULT_PRECISION = 0.02
+DEFAULT_PRECISION = 0.01
 
 app = typer.Typer(
     help="Which language do I take this simulation to? Proves that ports agree with their specification; times them.",
@@ -53,7 +53,7 @@ Budget = Annotated[
     float | None,
     typer.Option("--budget", help="Seconds to spend on samples, after three rounds in any case [45].", min=0),
 ]
-Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 1% [2%].")]
+Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 2% [1%].")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the order in which ports take turns [1].")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Go on with this journal of a stopped session.")]
 Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
