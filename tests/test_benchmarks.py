@@ -32,6 +32,18 @@ def test_each_port_on_each_case_by_its_own_clock(tmp_path: Path) -> None:
     assert found["c"]["stats"]["median"] < found["vectorised"]["stats"]["median"]
 
 
+def test_what_the_readme_says_of_portbenchs_own_cost() -> None:
+    rows = {r["port"]: r for r in json.loads((ROOT / "results" / "own-cost.json").read_text())["rows"]}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    mojo, numba = (rows[name] for name in ("mojo", "numba"))
+    said = " and ".join(f"{r['reported_over_alone']['value']:.3f}" for r in (mojo, numba))
+    assert f"of Mojo and Numba is {said} times" in readme
+    for row in (mojo, numba):
+        assert row["round_trip_microseconds"]["50"] < 100
+        assert 0.98 < row["reported_over_alone"]["low"] < row["reported_over_alone"]["high"] < 1.02
+        assert 0.998 < row["watched_over_unwatched"]["low"] < row["watched_over_unwatched"]["high"] < 1.002
+
+
 def test_a_wrong_port_has_no_speed(tmp_path: Path) -> None:
     project(tmp_path, "does nothing")
     done = benchmarks(tmp_path / "portbench.toml", tmp_path / "found.json")
