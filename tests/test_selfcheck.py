@@ -9,6 +9,7 @@ import pytest
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
 from portbench import contract, hosts, manifest, run
+from portbench.cli import DEFAULT_PRECISION
 from portbench.progress import Progress
 from portbench.timing import selfcheck
 from portbench.timing.scheduler import Plan
@@ -60,7 +61,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path, portbench, monkeypatch: pytest.
     found = manifest.read(tmp_path / "portbench.toml")
     job = run.plan(found, ["right"], [], [1])
     monkeypatch.setattr(selfcheck, "check", lambda *_: None)
-    plan = Plan(0.0, 0.02, 1, sample=0.03)
+    plan = Plan(0.0, DEFAULT_PRECISION, 1, sample=0.03)
     run.check_itself(job, plan, 1, journal, Progress(quiet=True)).close()  # what is asked is in it now
     made = [{**said["tries"][0], "number": number, "seconds": 123.0} for number in (0, 5)]
     with journal.open("a") as file:
