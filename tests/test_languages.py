@@ -24,21 +24,34 @@ from portbench.manifest import Manifest
 from portbench.protocol import Exchange
 
 MOJO_TESTS = sorted((ROOT / "mojo" / "test").glob("test_*.mojo"))
-IN_FLOAT32 = [f for f in MOJO_TESTS if f.stem == "test_neighbours"]  # where the type matters most
+TARGETS_OF_X86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these are targets of x86-64")
 
 
-@pytest.mark.parametrize(
-    ("file", "precision"),
-    [*((f, "float64") for f in MOJO_TESTS), *((f, "float32") for f in IN_FLOAT32)],
-    ids=lambda value: getattr(value, "stem", value),
-)
-def test_mojo(file: Path, precision: str, bundled: Manifest) -> None:
-    need(bundled, "mojo")
+def mojo_test(file: str, *flags: str) -> None:
     environment = {**os.environ, "PATH": hosts.search_path(), "MODULAR_TELEMETRY_ENABLED": "false"}
-    command = ["mojo", "run", "-D", f"precision={precision}", "-I", "mojo", str(file)]
+    command = ["mojo", "run", *flags, "-I", "mojo", f"mojo/test/{file}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed *, 0 failed", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("file", MOJO_TESTS, ids=lambda file: file.stem)
+def test_mojo(file: Path, bundled: Manifest) -> None:
+    need(bundled, "mojo")
+    mojo_test(file.name)
+
+
+def test_mojo_in_float32(bundled: Manifest) -> None:
+    """Where the type matters most."""
+    need(bundled, "mojo")
+    mojo_test("test_neighbours.mojo", "-D", "precision=float32")
+
+
+@TARGETS_OF_X86_64
+def test_mojo_vectors_of_four_lanes(bundled: Manifest) -> None:
+    """As they are built for processors without AVX-512."""
+    need(bundled, "mojo")
+    mojo_test("test_simd.mojo", "--target-cpu", "x86-64-v3")
 
 
 def test_there_are_mojo_tests() -> None:
@@ -64,23 +77,37 @@ def test_cpp(precision: str, bundled: Manifest, tmp_path: Path) -> None:
     assert "all is so" in done.stdout
 
 
-def cpp_simd_with(flags: str, folder: Path) -> Path:
-    """A manifest whose cpp-simd is built with these flags in place of -march=native."""
-    text = (ROOT / "portbench.toml").read_text().replace('"-march=native"', flags)
-    text = text.replace('["python"]', f'["{ROOT / "python"}"]').replace('"cpp/', f'"{ROOT / "cpp"}/')
-    (folder / "portbench.toml").write_text(text)
+def built_with(port: str, flags: list[str], folder: Path) -> Path:
+    """The manifest, but that port is built with these flags too, not for the machine's own processor."""
+    for place in ("python", "cpp", "mojo", "julia"):
+        (folder / place).symlink_to(ROOT / place)
+    lines = (ROOT / "portbench.toml").read_text().splitlines()
+    build = next(k for k in range(lines.index(f"[ports.{port}]"), len(lines)) if lines[k].startswith("build = "))
+    command = [word for word in json.loads(lines[build].removeprefix("build = ")) if word != "-march=native"]
+    output = command.index("-o")
+    lines[build] = f"build = {json.dumps(command[:output] + flags + command[output:])}"
+    (folder / "portbench.toml").write_text("\n".join(lines))
     return folder / "portbench.toml"
 
 
-def test_explicit_vectors_stay_in_their_arrays(bundled: Manifest, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("port", "flags"),
+    [
+        ("cpp-simd", ["-march=native", "-g", "-fsanitize=address,undefined"]),
+        ("mojo-simd", ["--sanitize", "address"]),
+    ],
+)
+def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bundled: Manifest, tmp_path: Path) -> None:
     """With the compiler's own checks of memory and arithmetic, through many rebuilds."""
-    need(bundled, "cpp-simd")
-    found = manifest.read(cpp_simd_with('"-march=native", "-g", "-fsanitize=address,undefined"', tmp_path))
+    need(bundled, port)
+    found = manifest.read(built_with(port, flags, tmp_path))
     specification = contract.load(found)
-    ready = hosts.prepare(found, found.ports["cpp-simd"])
+    ready = hosts.prepare(found, found.ports[port])
+    # Not the capacity of Mojo's own lists: an empty one's address is none that the sanitizer takes.
+    checked = {"ASAN_OPTIONS": "detect_leaks=0:detect_container_overflow=0"}
     some = {"thin": {"base": "gas-4k", "density": 1e-3}, "wide": {"base": "tiny-walls", "cutoff": 50.0}}
     for case in specification.cases(["tiny", "walls-500", "melt-4k", *some], {**found.cases, **some}):
-        with Exchange(hosts.start(ready, 2, 120, {"ASAN_OPTIONS": "detect_leaks=0"}), specification) as x:
+        with Exchange(hosts.start(ready, 2, 120, checked), specification) as x:
             x.port.hello()
             x.load(case.parameters, specification.disordered_state(case.parameters))
             x.port.run(40)
@@ -89,12 +116,17 @@ def test_explicit_vectors_stay_in_their_arrays(bundled: Manifest, tmp_path: Path
             assert not x.port.process.returncode
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are targets of x86-64")
-def test_explicit_vectors_are_right_without_avx512(bundled: Manifest, portbench: Callable, tmp_path: Path) -> None:
+@TARGETS_OF_X86_64
+@pytest.mark.parametrize(
+    ("port", "flags"), [("cpp-simd", ["-march=x86-64"]), ("mojo-simd", ["--target-cpu", "x86-64"])]
+)
+def test_explicit_vectors_are_right_without_avx512(
+    port: str, flags: list[str], bundled: Manifest, portbench: Callable, tmp_path: Path
+) -> None:
     """As the compiler builds them for processors that lack it, and AVX too."""
-    need(bundled, "cpp-simd")
-    cpp_simd_with('"-march=x86-64"', tmp_path)
-    done = portbench("check", "--ports", "cpp-simd", "--cases", "tiny,tiny-walls", "--json", "--quiet")
+    need(bundled, port)
+    built_with(port, flags, tmp_path)
+    done = portbench("check", "--ports", port, "--cases", "tiny,tiny-walls", "--json", "--quiet")
     said = json.loads(done.stdout)
     assert done.returncode == 0, said
     assert [c["level"] for c in said["certificates"]] == ["A5", "A5"]

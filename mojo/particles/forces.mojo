@@ -1,6 +1,7 @@
 """The forces between the particles, and their energy and virial."""
 
 from .arrays import Real, Vec, square, total
+from .pairs import pair_force, pair_potential
 from .system import System
 
 
@@ -43,16 +44,3 @@ def separation(system: System, x: Vec, j: Int) -> Vec:
     """The vector to the point x from the particle or image j of the list."""
     # Without bounds checks: with them, all the forces take half as long again.
     return x - system.position.unsafe_get(j) - system.shift.unsafe_get(j)
-
-
-def pair_potential(r2: Real) -> Real:
-    """Lennard-Jones energy at the squared distance r2, not shifted."""
-    var s6 = 1 / (r2 * r2 * r2)
-    return 4 * (s6 * s6 - s6)
-
-
-def pair_force(r2: Real) -> Real:
-    """f(r)/r at the squared distance r2: times the vector between two particles, their force."""
-    var s2 = 1 / r2
-    var s6 = s2 * s2 * s2
-    return 24 * (2 * s6 * s6 - s6) * s2

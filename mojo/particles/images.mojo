@@ -1,16 +1,8 @@
-"""The periodic boundary: positions wrapped, and images around the box."""
-
-from std.math import floor
+"""The particles of a periodic box wrapped, and their images around it."""
 
 from .arrays import Real, Vec
+from .periodic import wrapped
 from .system import System
-
-
-def wrapped(box: Vec, x: Vec) -> Vec:
-    """The point x or that image of it which is in the periodic box."""
-    var inside = x - box * floor(x / box)
-    # -1e-17 is wrapped to just the side by rounding.
-    return (inside.ge(0) & inside.lt(box)).select(inside, Vec(0))
 
 
 def wrap(mut system: System):

@@ -1,8 +1,6 @@
-"""What is observed: every derived field of the specification."""
+"""What is observed: every derived field of the specification but the forces."""
 
 from .arrays import Real, Vec, total
-from .forces import potential_and_virial
-from .system import System
 
 
 @fieldwise_init
@@ -17,33 +15,38 @@ struct Observation(Movable):
     var momentum: Vec
 
 
-def observe(system: System) -> Observation:
-    """The observables of a box whose forces are up to date."""
-    var kinetic = kinetic_energy(system)
-    var potential, virial = potential_and_virial(system)
-    var volume = system.box.reduce_mul()
+def observe(
+    velocity: List[Vec],
+    potential: Real,
+    virial: Real,
+    box: Vec,
+    periodic: Bool,
+) -> Observation:
+    """The observables of a box, from those that are sums over pairs."""
+    var kinetic = kinetic_energy(velocity)
+    var volume = box.reduce_mul()
     return Observation(
         kinetic_energy=kinetic,
         potential_energy=potential,
         virial=virial,
         pressure=(2 * kinetic + virial) / (3 * volume),
-        temperature=temperature(system, kinetic),
-        momentum=total(system.velocity),
+        temperature=temperature(kinetic, len(velocity), periodic),
+        momentum=total(velocity),
     )
 
 
-def kinetic_energy(system: System) -> Real:
+def kinetic_energy(velocity: List[Vec]) -> Real:
     """Half the sum of the squared velocities."""
-    var squares = List[Vec](capacity=system.particles)
-    for v in system.velocity:
+    var squares = List[Vec](capacity=len(velocity))
+    for v in velocity:
         squares.append(v * v)
     return 0.5 * total(squares).reduce_add()
 
 
-def temperature(system: System, kinetic: Real) -> Real:
+def temperature(kinetic: Real, particles: Int, periodic: Bool) -> Real:
     """Twice the kinetic energy per degree of freedom.
 
     These are 3 N - 3 where total momentum is conserved (periodic), else 3 N.
     """
-    var free = system.particles - 1 if system.periodic else system.particles
+    var free = particles - 1 if periodic else particles
     return 2 * kinetic / Real(3 * max(free, 1))

@@ -1,25 +1,24 @@
 """All the boxes of a case: loaded from a folder, advanced, and saved."""
 
+from std.math import isfinite
 from std.os.path import isdir
 from std.time import perf_counter_ns
 
 from .arrays import Real, Vec, read_rows, read_text, write_numbers, write_rows
-from .forces import forces
-from .motion import advance
-from .neighbours import rebuild
-from .observe import observe
+from .box import Box
 from .parameters import Parameters
-from .system import System, check_distinct, check_state
 from .threads import Team
 
 
-struct Simulation(Movable):
+struct Simulation[OneBox: Box](Movable):
     """A case. The threads share each box, or if there are many, the boxes."""
 
     var parameters: Parameters
     """What defines the case."""
-    var systems: List[System]
+    var boxes: List[Self.OneBox]
     """The boxes."""
+    var trouble: List[String]
+    """Of each box why its last run failed; empty if it did not."""
     var threads: Int
     """Threads that share the work."""
     var many: Bool
@@ -38,42 +37,49 @@ struct Simulation(Movable):
         var velocity = read_rows(folder, "velocity", boxes, particles)
         self.threads = team.size
         self.many = boxes >= team.size
-        self.systems = List[System](capacity=boxes)
+        self.boxes = List[Self.OneBox](capacity=boxes)
+        self.trouble = List[String](length=boxes, fill="")
         self.steps = 0
+        var alone = Team()
         for x, v in zip(position, velocity):
             check_state(self.parameters, x, v)
             var parts = 1 if self.many else team.size
-            self.systems.append(System(self.parameters, x, v, parts))
-        self.list_all_neighbours(team)
-        for ref system in self.systems:
-            check_distinct(system)
+            self.boxes.append(Self.OneBox(self.parameters, x, v, parts))
+        for ref box in self.boxes:
+            if self.many:
+                box.begin(alone)
+            else:
+                box.begin(team)
 
     def run(mut self, steps: Int, mut team: Team) raises -> Int:
         """Advance all boxes, and say how many nanoseconds it took.
 
         If one fails, all are as they were.
         """
-        for ref system in self.systems:
-            system.remember()
+        for ref box in self.boxes:
+            box.remember()
         self.steps = steps
         var start = perf_counter_ns()
         if self.many:
-            team.share[advance_boxes](self)
+            team.share[advance_boxes[Self.OneBox]](self)
         else:
-            for ref system in self.systems:
-                advance_or_say_why(system, steps, team)
+            for b in range(len(self.boxes)):
+                advance_or_say_why(self, b, team)
         var end = perf_counter_ns()
         var trouble = String()
-        for ref system in self.systems:
-            trouble = trouble or system.trouble
+        for why in self.trouble:
+            trouble = trouble or why
         if trouble:
-            for ref system in self.systems:
-                system.go_back()
-            self.list_all_neighbours(team)
+            var alone = Team()
+            for ref box in self.boxes:
+                if self.many:
+                    box.go_back(alone)
+                else:
+                    box.go_back(team)
             raise Error(trouble)
         return Int(end - start)
 
-    def save(mut self, folder: String, mut team: Team) raises:
+    def save(self, folder: String, mut team: Team) raises:
         """Write the state and all that is derived from it to the folder."""
         if not isdir(folder):
             raise Error(t"there is no folder {folder}")
@@ -87,22 +93,17 @@ struct Simulation(Movable):
         var temperature = List[Real]()
         var momentum = List[Vec]()
         var alone = Team()
-        for ref system in self.systems:
-            var now = system.copy()
-            if self.many:
-                settle(now, alone)
-            else:
-                settle(now, team)
-            var seen = observe(now)
-            position.extend(Span(now.position)[: now.particles])
+        for ref box in self.boxes:
+            var now = box.shown(alone) if self.many else box.shown(team)
+            position.extend(Span(now.position))
             velocity.extend(Span(now.velocity))
             force.extend(Span(now.force))
-            kinetic_energy.append(seen.kinetic_energy)
-            potential_energy.append(seen.potential_energy)
-            virial.append(seen.virial)
-            pressure.append(seen.pressure)
-            temperature.append(seen.temperature)
-            momentum.append(seen.momentum)
+            kinetic_energy.append(now.observation.kinetic_energy)
+            potential_energy.append(now.observation.potential_energy)
+            virial.append(now.observation.virial)
+            pressure.append(now.observation.pressure)
+            temperature.append(now.observation.temperature)
+            momentum.append(now.observation.momentum)
         with open(folder + "/parameters.txt", "w") as file:
             file.write(self.parameters.text())
         write_rows(folder, "position", position)
@@ -115,39 +116,38 @@ struct Simulation(Movable):
         write_numbers(folder, "temperature", temperature)
         write_rows(folder, "momentum", momentum)
 
-    def list_all_neighbours(mut self, mut team: Team):
-        """List the neighbours anew in all boxes."""
-        var alone = Team()
-        for ref system in self.systems:
-            if self.many:
-                rebuild(system, alone)
-            else:
-                rebuild(system, team)
 
-
-def advance_boxes(mut simulation: Simulation, number: Int):
+def advance_boxes[OneBox: Box](mut simulation: Simulation[OneBox], number: Int):
     """Advance a part of the boxes."""
-    var boxes = len(simulation.systems)
+    var boxes = len(simulation.boxes)
     var first = boxes * number // simulation.threads
     var last = boxes * (number + 1) // simulation.threads
     var alone = Team()
-    for ref system in simulation.systems[first:last]:
-        advance_or_say_why(system, simulation.steps, alone)
+    for b in range(first, last):
+        advance_or_say_why(simulation, b, alone)
 
 
-def advance_or_say_why(mut system: System, steps: Int, mut team: Team):
-    """Advance a box; if that fails, leave the reason in `trouble`."""
-    system.trouble = String()
+def advance_or_say_why[
+    OneBox: Box
+](mut simulation: Simulation[OneBox], b: Int, mut team: Team):
+    """Advance a box; if that fails, leave the reason in its `trouble`."""
+    simulation.trouble[b] = String()
     try:
-        advance(system, steps, team)
+        simulation.boxes[b].advance(simulation.steps, team)
     except e:
-        system.trouble = String(e)
+        simulation.trouble[b] = String(e)
 
 
-def settle(mut system: System, mut team: Team):
-    """Wrap all positions, and compute the forces at just these.
-
-    To a copy, so that the box itself goes on as if nobody had looked.
-    """
-    rebuild(system, team)
-    team.share[forces](system)
+def check_state(
+    parameters: Parameters, position: List[Vec], velocity: List[Vec]
+) raises:
+    """Raise an Error unless the particles are finite and inside the box."""
+    for i in range(len(position)):
+        if not isfinite(position[i] + velocity[i]).reduce_and():
+            raise Error(
+                t"the position or velocity of particle {i} is not a finite",
+                " number",
+            )
+        var x = position[i]
+        if x.lt(0).reduce_or() or x.gt(parameters.box).reduce_or():
+            raise Error(t"particle {i} lies outside the box")

@@ -1,10 +1,9 @@
 """One box of particles: all that a simulation knows of it."""
 
-from std.math import isfinite
-
 from .arrays import Real, Vec
 from .cells import Cells
 from .parameters import Parameters
+from .periodic import refuse_same_point, same_point
 
 comptime SKIN: Real = 0.3
 """How far beyond the cutoff neighbours are listed; any value is right."""
@@ -50,8 +49,6 @@ struct System(Copyable, Movable):
     """Positions when the present run began, to go back to if it fails."""
     var first_velocity: List[Vec]
     """Likewise, velocities."""
-    var trouble: String
-    """Why the last run failed; empty if it did not."""
 
     def __init__(
         out self,
@@ -79,7 +76,6 @@ struct System(Copyable, Movable):
         self.listed_position = position.copy()
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
-        self.trouble = String()
         self.parts = List[Part](capacity=parts)
         for number in range(parts):
             var first = self.particles * number // parts
@@ -136,42 +132,18 @@ struct Part(Copyable, Movable):
         return Span(self.neighbour)[self.start[k] : self.start[k + 1]]
 
 
-def check_state(
-    parameters: Parameters, position: List[Vec], velocity: List[Vec]
-) raises:
-    """Raise an Error unless the particles are finite and inside the box."""
-    for i in range(len(position)):
-        if not isfinite(position[i] + velocity[i]).reduce_and():
-            raise Error(
-                t"the position or velocity of particle {i} is not a finite",
-                " number",
-            )
-        var x = position[i]
-        if x.lt(0).reduce_or() or x.gt(parameters.box).reduce_or():
-            raise Error(t"particle {i} lies outside the box")
-
-
 def check_distinct(system: System) raises:
-    """Raise an Error if two particles are at the same point.
-
-    What rounding cannot tell apart beside a side of the box is one point.
-    """
+    """Raise an Error if two particles are at the same point."""
     for ref part in system.parts:
         for i in range(part.first, part.last):
             for k in part.neighbours(i):
                 var j = Int(k)
                 if j >= system.particles:
                     j = Int(system.source[j - system.particles])
-                if j != i and rounded(system, i) == rounded(system, j):
-                    raise Error(
-                        t"particles {i} and {j} are at the same point, where",
-                        " the force is infinite",
-                    )
-
-
-def rounded(system: System, i: Int) -> Vec:
-    """The position of the particle i, as precise as the box is large."""
-    var x = (system.position[i] + system.box) - system.box
-    if system.periodic:
-        x = x.ge(system.box).select(Vec(0), x)
-    return x
+                if j != i and same_point(
+                    system.position[i],
+                    system.position[j],
+                    system.box,
+                    system.periodic,
+                ):
+                    refuse_same_point(i, j)

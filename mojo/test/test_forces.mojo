@@ -8,8 +8,8 @@ from std.testing import (
 )
 
 from particles.arrays import EPSILON, Real, Vec, total
-from particles.forces import forces, pair_force, pair_potential
-from particles.forces import potential_and_virial
+from particles.forces import forces, potential_and_virial
+from particles.pairs import pair_force, pair_potential
 from particles.system import System, check_distinct
 from particles.threads import Team
 

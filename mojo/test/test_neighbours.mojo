@@ -6,8 +6,9 @@ from std.testing import TestSuite, assert_equal, assert_true
 
 from particles.arrays import EPSILON, Real, Vec, square
 from particles.forces import separation
-from particles.images import move_images, wrapped
+from particles.images import move_images
 from particles.neighbours import measure_moves, moved_too_far
+from particles.periodic import wrapped
 from particles.system import System
 from particles.threads import Team
 

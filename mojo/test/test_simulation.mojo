@@ -4,6 +4,7 @@ from std.os import makedirs
 from std.testing import TestSuite, assert_equal, assert_raises, assert_true
 
 from particles.arrays import EPSILON, Vec, read_rows, write_rows
+from particles.plain import PlainBox
 from particles.simulation import Simulation
 from particles.threads import Team
 
@@ -41,7 +42,7 @@ def test_load_and_save() raises:
         var results = List[List[List[Vec]]]()
         for threads in range(1, 4):
             var team = Team(threads)
-            var simulation = Simulation(folder, team)
+            var simulation = Simulation[PlainBox](folder, team)
             var saved = String(folder, "/saved by ", threads)
             makedirs(saved)
             simulation.save(saved, team)
@@ -65,23 +66,27 @@ def test_looking_changes_nothing() raises:
     with Scratch() as folder:
         write_case(folder)
         var team = Team()
-        var seen = Simulation(folder, team)
-        var unseen = Simulation(folder, team)
+        var seen = Simulation[PlainBox](folder, team)
+        var unseen = Simulation[PlainBox](folder, team)
         for _ in range(5):
             _ = seen.run(7, team)
             seen.save(folder, team)
         _ = unseen.run(35, team)
         for b in range(2):
-            assert_true(seen.systems[b].position == unseen.systems[b].position)
-            assert_true(seen.systems[b].velocity == unseen.systems[b].velocity)
+            assert_true(
+                seen.boxes[b].system.position == unseen.boxes[b].system.position
+            )
+            assert_true(
+                seen.boxes[b].system.velocity == unseen.boxes[b].system.velocity
+            )
 
 
 def test_a_failed_run_changes_nothing() raises:
     with Scratch() as folder:
         write_case(folder)
         var team = Team(2)
-        var simulation = Simulation(folder, team)
-        simulation.systems[1].velocity[3] = Vec(1e7, 0, 0, 0)
+        var simulation = Simulation[PlainBox](folder, team)
+        simulation.boxes[1].system.velocity[3] = Vec(1e7, 0, 0, 0)
         with assert_raises(contains="too long"):
             _ = simulation.run(3, team)
         simulation.save(folder, team)
@@ -95,9 +100,9 @@ def test_wrong_cases_are_refused() raises:
     with Scratch() as folder:
         var team = Team()
         with assert_raises(contains="no folder"):
-            _ = Simulation(folder + "/none", team)
+            _ = Simulation[PlainBox](folder + "/none", team)
         with assert_raises(contains="no file"):
-            _ = Simulation(folder, team)
+            _ = Simulation[PlainBox](folder, team)
         var bad: List[Tuple[Vec, String]] = [
             (Vec(FloatLiteral.nan, 1, 1, 0), "not a finite number"),
             (Vec(1, 6, 1, 0), "outside"),
@@ -109,11 +114,11 @@ def test_wrong_cases_are_refused() raises:
             position[130] = wrong[0]
             write_rows(folder, "position", position)
             with assert_raises(contains=wrong[1]):
-                _ = Simulation(folder, team)
+                _ = Simulation[PlainBox](folder, team)
         write_case(folder)
         write_rows(folder, "velocity", [Vec(1, 2, 3, 0)])
         with assert_raises(contains="bytes"):
-            _ = Simulation(folder, team)
+            _ = Simulation[PlainBox](folder, team)
 
 
 def main() raises:

@@ -1,0 +1,184 @@
+"""One box of particles, laid out for vector registers."""
+
+from std.math import cbrt, floor
+
+from particles.arrays import Real, Vec
+from particles.cells import Cell
+from particles.parameters import Parameters
+
+from .vectors import LANES, whole_vectors
+
+comptime SKIN: Real = 0.4
+"""How far beyond the cutoff neighbours are listed; any value is right."""
+comptime RIM = 2
+"""Cells on every side of the box for the images, and as far a neighbour may be."""
+
+
+struct System(Copyable, Movable):
+    """One box, its particles divided into as many parts as there are threads."""
+
+    var box: Vec
+    """Sides of the box; the fourth is 1, so that one may divide by it."""
+    var periodic: Bool
+    """Whether the boundary is periodic; otherwise there are walls."""
+    var cutoff: Real
+    """Distance beyond which particles do not interact."""
+    var skin: Real
+    """How much farther away neighbours are listed."""
+    var dt: Real
+    """Time step."""
+
+    var particles: Int
+    """How many there are."""
+    var position: List[Vec]
+    """Of the particles, their images and, far away, of nobody."""
+    var velocity: List[Vec]
+    """Of the particles."""
+    var force: List[Vec]
+    """On the particles, as last computed."""
+    var listed_position: List[Vec]
+    """Where the particles were when the neighbours were listed."""
+    var id: List[Int32]
+    """Particles are sorted by cell: which this one was when loaded."""
+    var place: List[Int32]
+    """Where the particle is now that was the i-th then."""
+    var source: List[Int32]
+    """The particle that each image copies."""
+    var shift: List[Vec]
+    """Where an image is from its particle."""
+
+    var count: Cell
+    """Cells along each axis, with the rim."""
+    var per_length: Vec
+    """Cells per length along each axis."""
+    var cell: List[Int32]
+    """The number of the cell of each particle and image."""
+    var start: List[Int32]
+    """Where each cell begins in what follows, and where the last one ends."""
+    var member: List[Int32]
+    """Where the rows of particles and images begin, cell by cell."""
+    var x: List[Real]
+    """Where they are along the first axis, in the same order."""
+    var y: List[Real]
+    """Along the second."""
+    var z: List[Real]
+    """Along the third."""
+    var spare: List[Vec]
+    """Room to sort rows in."""
+
+    var neighbour: List[Int32]
+    """Where the rows of each particle's neighbours begin: `width` for each."""
+    var neighbours: List[Int32]
+    """How many each has: a multiple of the lanes, the last ones nobody."""
+    var width: Int
+    """How many there is room for."""
+    var parts: List[Part]
+    """The particles, divided for as many threads."""
+
+    var first_position: List[Vec]
+    """Positions when the present run began, to go back to if it fails."""
+    var first_velocity: List[Vec]
+    """Likewise, velocities."""
+    var first_id: List[Int32]
+    """And whose they were."""
+
+    def __init__(
+        out self,
+        parameters: Parameters,
+        position: List[Vec],
+        velocity: List[Vec],
+        parts: Int,
+    ):
+        var n = len(position)
+        self.box = parameters.box
+        self.periodic = parameters.periodic
+        self.cutoff = parameters.cutoff
+        # With this limit, images one box away are enough.
+        self.skin = min(SKIN, self.cutoff)
+        self.dt = parameters.dt
+        self.particles = n
+        self.position = position.copy()
+        self.velocity = velocity.copy()
+        self.force = List[Vec](length=n, fill=Vec(0))
+        self.listed_position = position.copy()
+        self.id = List[Int32](capacity=n)
+        for i in range(n):
+            self.id.append(Int32(i))
+        self.place = self.id.copy()
+        self.source = List[Int32]()
+        self.shift = List[Vec]()
+        # No more than a few cells for each particle, however thin the gas, and
+        # none smaller than half the reach.
+        var reach = self.cutoff + self.skin
+        var most = Real(max(2 * cbrt(Float64(n)), 1))
+        var along = floor(max(min(self.box / (reach / 2), most), 1))
+        along[3] = 1
+        self.per_length = 1 / max(self.box / along, reach / 2)
+        self.per_length[3] = 0
+        self.count = along.cast[DType.int]() + 2 * RIM
+        self.count[3] = 1
+        self.cell = List[Int32]()
+        self.start = List[Int32](length=self.count.reduce_mul() + 1, fill=0)
+        self.member = List[Int32]()
+        self.x = List[Real]()
+        self.y = List[Real]()
+        self.z = List[Real]()
+        self.spare = List[Vec](length=n, fill=Vec(0))
+        # A guess, half as much again as a liquid has: there will be more room
+        # if need be.
+        var density = Real(n) / self.box.reduce_mul()
+        var near = min(6 * density * reach**3, 27 * Real(n))
+        self.width = whole_vectors(Int(near) + 2 * LANES)
+        self.neighbour = List[Int32](length=n * self.width, fill=0)
+        self.neighbours = List[Int32](length=n, fill=0)
+        self.first_position = position.copy()
+        self.first_velocity = velocity.copy()
+        self.first_id = self.id.copy()
+        self.parts = List[Part](capacity=parts)
+        for number in range(parts):
+            self.parts.append(
+                Part(n * number // parts, n * (number + 1) // parts)
+            )
+
+    def reach(self) -> Real:
+        """The distance up to which neighbours are listed."""
+        return self.cutoff + self.skin
+
+    def total(self) -> Int:
+        """Particles and images; the row after theirs is nobody's."""
+        return self.particles + len(self.source)
+
+    def remember(mut self):
+        """Note where a run begins."""
+        for i in range(self.particles):
+            self.first_position[i] = self.position[i]
+            self.first_velocity[i] = self.velocity[i]
+            self.first_id[i] = self.id[i]
+
+    def go_back(mut self):
+        """Return there; the neighbours must then be listed anew."""
+        for i in range(self.particles):
+            self.position[i] = self.first_position[i]
+            self.velocity[i] = self.first_velocity[i]
+            self.id[i] = self.first_id[i]
+        for ref part in self.parts:
+            part.astray = False
+
+
+@fieldwise_init
+struct Part(Copyable, Movable):
+    """Some of the particles, which no two threads work on at a time."""
+
+    var first: Int
+    """The first of them."""
+    var last: Int
+    """The one after the last of them."""
+    var moved2: Real
+    """Square of the farthest way that one went since neighbours were listed."""
+    var astray: Bool
+    """Whether one went a hundred boxes far, or nowhere that is a number."""
+    var needed: Int
+    """Room for neighbours that one needs."""
+
+    def __init__(out self, first: Int, last: Int):
+        self = Self(first, last, 0, False, 0)
