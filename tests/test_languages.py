@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,14 +210,14 @@ def test_a_required_port_that_is_missing_fails_the_run(portbench, tmp_path: Path
     assert portbench("check", "--cases", "tiny", "--quiet", cwd=tmp_path, **environment).returncode == 1
 
 
-def test_juliapkg_is_asked_for_the_package(tmp_path: Path) -> None:
-    """Where no Julia is named by hand, juliapkg installs PythonCall and the port's package, by path."""
+def test_juliapkg_is_asked_for_the_packages(tmp_path: Path) -> None:
+    """Where no Julia is named by hand, juliapkg installs PythonCall, the port's package, by path, and what it loads."""
     pytest.importorskip("juliapkg")
     code = f"""
 from pathlib import Path
 from portbench.hosts import julia
-julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}))
-julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}))
+julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}), [])
+julia._ask_juliapkg_for(Path({str(ROOT / "julia")!r}), ["SIMD"])
 import json, juliapkg.deps, juliapkg.state
 from juliapkg.state import STATE
 print(json.dumps(json.loads(Path(STATE["deps"]).read_text())["packages"]))
@@ -224,9 +225,19 @@ print(json.dumps(json.loads(Path(STATE["deps"]).read_text())["packages"]))
     environment = {**os.environ, "PYTHON_JULIAPKG_PROJECT": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    asked = json.loads(done.stdout)["Particles"]
+    both = json.loads(done.stdout)
+    asked = both["Particles"]
     assert asked["dev"] is True
     assert Path(asked["path"]).resolve() == ROOT / "julia" or (tmp_path / asked["path"]).resolve() == ROOT / "julia"
-    uuid = re.search(r'^uuid = "(.+)"', (ROOT / "julia" / "Project.toml").read_text(), re.M)
-    assert uuid
-    assert asked["uuid"] == uuid[1]
+    package = tomllib.loads((ROOT / "julia" / "Project.toml").read_text())
+    assert asked["uuid"] == package["uuid"]
+    assert both["SIMD"] == {"uuid": package["weakdeps"]["SIMD"], "version": package["compat"]["SIMD"]}
+
+
+def test_a_package_that_the_project_does_not_name_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("juliapkg")
+    code = f"from pathlib import Path; from portbench.hosts import julia; julia._ask_juliapkg_for(Path({str(ROOT / 'julia')!r}), ['Simd'])"
+    environment = {**os.environ, "PYTHON_JULIAPKG_PROJECT": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode
+    assert "Simd is not among the weak dependencies that" in done.stderr

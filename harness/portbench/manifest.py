@@ -39,6 +39,7 @@ class Port(_Table):
     sources: list[str] = Field(min_length=1)
     module: str = ""  # python and julia hosts
     project: str = ""  # julia host: the folder with Project.toml
+    packages: list[str] = []  # julia host: weak dependencies in it that this port loads
     requires: list[str] = []  # Python modules that must be importable
     build: list[str] = []  # executable host: a command; {output} is the program it must make
     run: list[str] = []  # executable host: the command that starts the port

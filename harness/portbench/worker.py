@@ -87,10 +87,10 @@ class SpecificationPort:
 class JuliaPort:
     """A Julia package with load, run! and state, in this process through juliacall."""
 
-    def __init__(self, project: Path, module: str):
+    def __init__(self, project: Path, module: str, packages: list[str]):
         from portbench.hosts import julia
 
-        self.jl, self.module = julia.start(project, module)
+        self.jl, self.module = julia.start(project, module, packages)
         self.julia_dict = self.jl.seval("() -> Dict{String,Any}()")
         self.set = self.jl.seval("(d, k, v) -> (d[k] = v; nothing)")
         self.timed_run = self.jl.seval(
@@ -243,6 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         parse.add_argument(option, required=True)
     parse.add_argument("--module", default="")
     parse.add_argument("--project", default="")
+    parse.add_argument("--packages", nargs="*", default=[])
     parse.add_argument("--precision", default="float64")
     parse.add_argument("--path", action="append", default=[])
     given = parse.parse_args(arguments)
@@ -258,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     specification = Specification(importlib.import_module(given.spec))
     makers = {
         "python": lambda: PythonPort(given.module),
-        "julia": lambda: JuliaPort(Path(given.project), given.module),
+        "julia": lambda: JuliaPort(Path(given.project), given.module, given.packages),
         "spec": lambda: SpecificationPort(specification),
     }
     loop = Loop(given.port, given.precision, makers[given.host], specification)

@@ -12,6 +12,9 @@ A box with N particles costs O(N) a step, because a particle looks only at its l
 
 Particles are divided among threads in chunks. A task writes only to particles of its own chunk
 and every sum has a fixed order, so the results do not depend on the number of threads.
+
+A point may be laid out as any `SVector` of at least three numbers: the extension ParticlesSIMDExt
+has other loops for `SVector{4,Float64}`, in explicit vectors.
 """
 module Particles
 
@@ -28,6 +31,7 @@ include("forces.jl")
 include("motion.jl")
 include("observe.jl")
 include("simulation.jl")
+include("tuned.jl")
 include("precompile.jl")
 
 end

@@ -32,13 +32,12 @@ end
 
 function potential_and_virial!(energy, virial, system, chunk)
     (; position) = system
-    (; particles, offset, neighbours) = chunk
     cutoff2 = system.parameters.cutoff^2
     shift = pair_potential(cutoff2)
-    @inbounds for (m, i) in enumerate(particles)
+    @inbounds for (m, i) in enumerate(chunk.particles)
         u = w = zero(cutoff2)
-        @simd for k in offset[m]+1:offset[m+1]
-            r2 = norm2(position[i] - position[neighbours[k]])
+        for j in neighbours_of(system, chunk, m)
+            r2 = norm2(position[i] - position[j])
             near = r2 < cutoff2
             u += ifelse(near, pair_potential(r2) - shift, zero(r2))
             w += ifelse(near, pair_force(r2) * r2, zero(r2))

@@ -30,7 +30,8 @@ end
 "Move by `v dt`, and bounce off the walls if there are any."
 function drift!(system, chunk)
     (; position, velocity, listed_at) = system
-    (; boundary, box, dt) = system.parameters
+    (; box) = system
+    (; boundary, dt) = system.parameters
     moved, lost = zero(dt), false
     @inbounds for i in chunk.particles
         x, v = position[i] + dt * velocity[i], velocity[i]

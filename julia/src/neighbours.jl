@@ -6,6 +6,7 @@ function rebuild!(system)
     make_images!(system)
     sort_into_cells!(system)
     renumber!(system)
+    add_nobody!(system)
     in_parallel(chunk -> list_neighbours!(system, chunk), system.chunks)
     copyto!(system.listed_at, 1, system.position, 1, length(system.listed_at))
     return system
@@ -15,7 +16,7 @@ end
 wrap!(::System{<:Any,Walls}) = nothing
 function wrap!(system::System{<:Any,Periodic})
     for i in eachindex(system.velocity)
-        system.position[i] = wrap.(system.position[i], system.parameters.box)
+        system.position[i] = wrap.(system.position[i], system.box)
     end
 end
 
@@ -25,16 +26,17 @@ function wrap(q, side)
 end
 
 "Find all the images that lie within reach of the box; a particle near several faces has several."
-make_images!(::System{<:Any,Walls}) = nothing
-function make_images!(system::System{T,Periodic}) where {T}
+make_images!(system::System{<:Any,Walls}) = resize!(system.position, length(system.velocity))
+function make_images!(system::System{T,Periodic,V}) where {T,V}
     (; box) = system.parameters
     (; reach, position, images) = system
     empty!(images)
     for i in eachindex(system.velocity)
-        low, high = position[i] .< reach, position[i] .>= box .- reach
+        x = xyz(position[i])
+        low, high = x .< reach, x .>= box .- reach
         any(low) || any(high) || continue
         for a in -high[1]:low[1], b in -high[2]:low[2], c in -high[3]:low[3]
-            a == b == c == 0 || push!(images, Image{T}(i, SVector(a, b, c) .* box))
+            a == b == c == 0 || push!(images, Image{V}(i, point(V, a * box[1], b * box[2], c * box[3])))
         end
     end
     resize!(position, length(system.velocity) + length(images))
@@ -55,8 +57,7 @@ function sort_into_cells!(system)
     (; position, cells) = system
     (; offset, cell, order) = cells
     resize!(cell, length(position))
-    resize!(order, length(position))
-    resize!(cells.position, length(position))
+    foreach(coordinates -> resize!(coordinates, length(position) + MOST_LANES), (order, cells.x, cells.y, cells.z))
     fill!(offset, 0)
     @inbounds for p in eachindex(position)
         c = cell_at(cells, position[p])
@@ -68,36 +69,41 @@ function sort_into_cells!(system)
         c = cell[p]
         k = offset[c+1] += 1
         order[k] = p
-        cells.position[k] = position[p]
+        cells.x[k], cells.y[k], cells.z[k] = position[p]
     end
 end
 
+const MOST_LANES = 8        # of the vectors that any layout reads coordinates in
+
 @inline function cell_at(cells, x)
-    a, b, c = unsafe_trunc.(Int, floor.(x .* cells.per_length)) .+ BORDER
+    a, b, c = unsafe_trunc.(Int, floor.(xyz(x) .* cells.per_length)) .+ border(cells.span)
     return (a * cells.size[2] + b) * cells.size[3] + c + 1
 end
 
 "Number the particles in the order of their cells: those near in space become near in memory."
-function renumber!(system)
+function renumber!(system::System{T,B,V}) where {T,B,V}
     (; id, position, velocity, images, cells) = system
     old_velocity = copyto!(system.force, velocity)     # forces are found anew after this
     old_id = copyto!(cells.cell, id)
     particles = length(velocity)
     new = 0
-    @inbounds for k in eachindex(cells.order)
+    @inbounds for k in eachindex(position)
         old = cells.order[k]
         old <= particles || continue
         new += 1
         cells.order[k] = new
         system.rank[old] = new
         id[new] = old_id[old]
-        position[new] = cells.position[k]
+        position[new] = point(V, cells.x[k], cells.y[k], cells.z[k])
         velocity[new] = old_velocity[old]
     end
     @inbounds for (g, image) in enumerate(images)
         images[g] = Image(system.rank[image.source], image.shift)
     end
 end
+
+"Where a layout fills lists up: somebody who is nobody's neighbour, behind the images."
+add_nobody!(::System) = nothing
 
 "List the neighbours of the particles of a chunk: all other particles and images within reach."
 function list_neighbours!(system, chunk)
@@ -131,20 +137,21 @@ end
 function find_candidates!(candidates, cells, cell)
     (; point, x, y, z, near) = candidates
     found = 0
-    for a in -1:1, b in -1:1
-        column = cell + (a * cells.size[2] + b) * cells.size[3]
-        run = cells.offset[column-1]+1:cells.offset[column+2]
-        if found + length(run) > length(point)
-            reserve!(candidates, 2 * (found + length(run)))
-        end
-        @inbounds for k in run
+    for a in -cells.span:cells.span, b in -cells.span:cells.span
+        first, last = run(cells, cell + (a * cells.size[2] + b) * cells.size[3])
+        room = found + last - first + 1
+        room <= length(point) || reserve!(candidates, 2room)
+        @inbounds for k in first:last
             found += 1
             point[found] = cells.order[k]
-            x[found], y[found], z[found] = cells.position[k]
+            x[found], y[found], z[found] = cells.x[k], cells.y[k], cells.z[k]
         end
     end
     return found
 end
+
+"First and last `k` of the points in a cell and in those up to the span before and behind it along z."
+@inline run(cells, cell) = @inbounds cells.offset[cell-cells.span] + 1, Int(cells.offset[cell+cells.span+1])
 
 "Whether a pair that was not listed may have come within the cutoff."
 moved_too_far(system) = maximum(chunk -> chunk.moved, system.chunks) > may_move(system)^2

@@ -14,7 +14,7 @@ function observe(system::System{T}) where {T}
         virial=virial,
         pressure=(2kinetic + virial) / (3 * prod(parameters.box)),
         temperature=2kinetic / degrees_of_freedom(parameters),
-        momentum=sum(velocity),
+        momentum=xyz(sum(velocity)),
     )
 end
 
@@ -25,15 +25,12 @@ degrees_of_freedom(p::Parameters{<:Any,Periodic}) = 3 * max(p.particles - 1, 1)
 degrees_of_freedom(p::Parameters{<:Any,Walls}) = 3 * p.particles
 
 "A copy of the positions of the particles, inside the box."
-wrapped(system::System{<:Any,Walls}) = copy(system.position)
-function wrapped(system::System{<:Any,Periodic})
-    (; box) = system.parameters
-    return [wrap.(system.position[i], box) for i in eachindex(system.velocity)]
-end
+wrapped(system::System{<:Any,Walls}) = system.position[eachindex(system.velocity)]
+wrapped(system::System{<:Any,Periodic}) = [wrap.(system.position[i], system.box) for i in eachindex(system.velocity)]
 
 "The vectors as the columns of a matrix, in the order in which the particles came."
 function in_given_order(system::System{T}, vectors) where {T}
     columns = similar(vectors)
     columns[system.id] = vectors
-    return collect(reinterpret(reshape, T, columns))
+    return reinterpret(reshape, T, columns)[1:3, :]
 end

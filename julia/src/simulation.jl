@@ -1,27 +1,30 @@
 # What portbench, or anyone, calls.
 
 "All the boxes of a case, each a `System` of its own."
-struct Simulation{T<:AbstractFloat,B<:Boundary}
+struct Simulation{T<:AbstractFloat,B<:Boundary,V<:SVector}
     parameters::Parameters{T,B}
-    systems::Vector{System{T,B}}
+    systems::Vector{System{T,B,V}}
 end
 
 """
-    load(parameters, state, [T]) -> Simulation
+    load(parameters, state, [T | V]) -> Simulation
 
 Check a case and make it ready to run. `parameters` holds `boxes`, `particles`, `box` (three
 sides), `boundary` (`"periodic"` or `"walls"`), `cutoff` and `dt`. `state` holds `position` and
 `velocity`, arrays with the axes (3, particles, boxes), which are copied. All is computed in `T`,
 and all of `state(simulation)` is of it: the type of the numbers in `position`, if none is given.
+Inside, a point is laid out as `V`, by default `SVector{3,T}`.
 
 Throws an `ArgumentError`, in one sentence, if these do not describe a simulation.
 """
 load(parameters::AbstractDict, state::AbstractDict) =
     load(parameters, state, float(eltype(field(state, "position"))))
 load(parameters::AbstractDict, state::AbstractDict, ::Type{T}) where {T<:AbstractFloat} =
-    load(Parameters{T}(parameters), state)
+    load(parameters, state, SVector{3,T})
+load(parameters::AbstractDict, state::AbstractDict, ::Type{V}) where {T<:AbstractFloat,V<:SVector{<:Any,T}} =
+    load(Parameters{T}(parameters), state, V)
 
-function load(parameters::Parameters, state)
+function load(parameters::Parameters, state, V)
     position = vectors(parameters, state, "position")
     velocity = vectors(parameters, state, "velocity")
     all(x -> all(0 .<= x .<= parameters.box), position) || throw(ArgumentError(
@@ -30,7 +33,7 @@ function load(parameters::Parameters, state)
     worthwhile = parameters.boxes > 1 ? 1 : parameters.particles ÷ SMALLEST_CHUNK
     chunks = clamp(worthwhile, 1, Threads.nthreads())
     systems = map(axes(position, 2)) do b
-        System(parameters, view(position, :, b), view(velocity, :, b), chunks)
+        System(V, parameters, view(position, :, b), view(velocity, :, b), chunks)
     end
     foreach(check_distinct, systems)
     foreach(forces!, systems)
@@ -105,7 +108,7 @@ function check_distinct(system)
     (; position, images, id) = system
     n = length(system.velocity)
     for chunk in system.chunks, (m, i) in enumerate(chunk.particles)
-        for j in view(chunk.neighbours, chunk.offset[m]+1:chunk.offset[m+1])
+        for j in neighbours_of(system, chunk, m)
             norm2(position[i] - position[j]) > 0 && continue
             other = j <= n ? j : images[j-n].source
             a, b = minmax(id[i], id[other]) .- 1

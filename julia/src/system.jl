@@ -1,25 +1,35 @@
 # One box and everything that is known about it.
 
-const SKIN = 0.29       # how far beyond the cutoff neighbours are listed, in sigma: found by trial
+"A point, velocity or force as `V` lays it out: x, y and z, and behind them as many zeros as there is room for."
+@inline point(::Type{V}, x, y, z, rest=zero(x)) where {V<:SVector} =
+    V(ntuple(axis -> axis == 1 ? x : axis == 2 ? y : axis == 3 ? z : rest, Val(length(V))))
+@inline xyz(v) = SVector(v[1], v[2], v[3])
+
+# What a layout wants, found by trial. These are of the plain one, of three numbers.
+skin(::Type{<:SVector}) = 0.29      # how far beyond the cutoff neighbours are listed, in sigma
+span(::Type{<:SVector}) = 1         # how many cells away they may be
 
 "A periodic copy of the particle `source`, shifted by whole box sides."
-struct Image{T}
+struct Image{V}
     source::Int32
-    shift::SVector{3,T}
+    shift::V
 end
 
 """
-A grid over the box with a border of `BORDER` cells on all sides, where the images lie.
-The points of cell `c` are `order[k]` for `k` in `offset[c]+1:offset[c+1]`. The last axis is the
-fastest, so that neighbouring cells along z hold one run of `k`.
+A grid over the box with a border on all sides, where the images lie. The points of cell `c` are
+`order[k]` for `k` in `offset[c]+1:offset[c+1]`. The last axis is the fastest, so that neighbouring
+cells along z hold one run of `k`. Behind the last there is room for a vector that begins there.
 """
 struct Cells{T}
+    span::Int                        # neighbours are at most so many cells away
     size::NTuple{3,Int}              # cells along each side, with the border
     per_length::SVector{3,T}         # cells in a unit of length
     offset::Vector{Int32}
     cell::Vector{Int32}              # of each point
     order::Vector{Int32}             # points, cell by cell
-    position::Vector{SVector{3,T}}   # position[k] is that of point order[k]
+    x::Vector{T}                     # of point order[k]
+    y::Vector{T}
+    z::Vector{T}
 end
 
 "All particles and images that may be neighbours of those in one cell: `position[point[k]]`."
@@ -58,30 +68,33 @@ end
 
 """
 The particles of one box. They are kept in the order of their cells, so that what is near in
-space is near in memory; `id` says who they are. In `position` their images follow.
+space is near in memory; `id` says who they are. In `position` their images follow. `V` is the
+layout of a point.
 """
-struct System{T<:AbstractFloat,B<:Boundary}
+struct System{T<:AbstractFloat,B<:Boundary,V<:SVector}
     parameters::Parameters{T,B}
+    box::V                           # its sides, and ones behind them
     reach::T                         # neighbours are listed up to this distance
     id::Vector{Int32}
     rank::Vector{Int32}              # the number that each had before the last sort, to now
-    position::Vector{SVector{3,T}}
-    velocity::Vector{SVector{3,T}}
-    force::Vector{SVector{3,T}}
-    listed_at::Vector{SVector{3,T}}  # where the particles were when neighbours were listed
-    images::Vector{Image{T}}
+    position::Vector{V}
+    velocity::Vector{V}
+    force::Vector{V}
+    listed_at::Vector{V}             # where the particles were when neighbours were listed
+    images::Vector{Image{V}}
     cells::Cells{T}
     chunks::Vector{Chunk{T}}
 end
 
-function System(parameters::Parameters{T}, position, velocity, chunks) where {T}
+function System(V, parameters::Parameters{T}, position, velocity, chunks) where {T}
     n = parameters.particles
-    reach = parameters.cutoff + min(T(SKIN), parameters.cutoff)
+    reach = parameters.cutoff + min(T(skin(V)), parameters.cutoff)
     ends = [n * c ÷ chunks for c in 0:chunks]
     system = System(
-        parameters, reach, collect(Int32, 1:n), zeros(Int32, n), collect(position), collect(velocity),
-        zeros(SVector{3,T}, n), zeros(SVector{3,T}, n), Image{T}[],
-        Cells(parameters, reach), [Chunk{T}(ends[c]+1:ends[c+1]) for c in 1:chunks],
+        parameters, point(V, parameters.box..., one(T)), reach, collect(Int32, 1:n), zeros(Int32, n),
+        V[point(V, x...) for x in position], V[point(V, v...) for v in velocity],
+        zeros(V, n), zeros(V, n), Image{V}[],
+        Cells(parameters, reach, span(V)), [Chunk{T}(ends[c]+1:ends[c+1]) for c in 1:chunks],
     )
     rebuild!(system)
     return system
@@ -90,13 +103,17 @@ end
 Chunk{T}(particles) where {T} =
     Chunk{T}(particles, zeros(Int, length(particles) + 1), Int32[], Candidates{T}(), zero(T), false)
 
-const BORDER = 2            # a cell for images, and one because of rounding
+border(span) = span + 1     # cells for images, and one because of rounding
 
-function Cells(parameters::Parameters{T}, reach) where {T}
+function Cells(parameters::Parameters{T}, reach, span) where {T}
     box, n = parameters.box, parameters.particles
-    # A cell is as long as the reach, or so long that not nearly all cells are empty.
-    side = max(reach, cbrt(prod(box) / 4n))
+    # Cells reach as far as their span, or so far that not nearly all cells are empty.
+    side = max(reach / span, cbrt(prod(box) / 4n))
     inner = floor.(Int, clamp.(box ./ side, 1, 4n))
-    size = Tuple(inner .+ 2BORDER)
-    return Cells{T}(size, inner ./ box, zeros(Int32, prod(size) + 2), Int32[], Int32[], SVector{3,T}[])
+    size = Tuple(inner .+ 2border(span))
+    offset = zeros(Int32, prod(size) + 2)
+    return Cells{T}(span, size, inner ./ box, offset, Int32[], Int32[], T[], T[], T[])
 end
+
+"The points that the list of `particles[m]` names."
+neighbours_of(::System, chunk, m) = view(chunk.neighbours, chunk.offset[m]+1:chunk.offset[m+1])

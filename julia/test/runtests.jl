@@ -1,5 +1,6 @@
 using Particles
 using Particles: Parameters, Periodic, Walls, SVector
+using SIMD     # with which there is another layout of points, SVector{4}
 using Test
 
 # ---------------------------------------------------------------- cases to test with
@@ -8,11 +9,11 @@ case(; particles, box=(8.0, 8.0, 8.0), boundary="periodic", cutoff=2.5, dt=0.005
     Dict{String,Any}("boxes" => boxes, "particles" => particles, "box" => box,
         "boundary" => boundary, "cutoff" => cutoff, "dt" => dt)
 
-"Load particles at the given points of one box."
-function at(points; velocity=zero.(points), options...)
+"Load particles at the given points of one box, laid out as `V`."
+function at(V, points; velocity=zero.(points), options...)
     columns(v) = reshape(Float64.(reduce(hcat, v)), 3, :, 1)
     parameters = case(; particles=length(points), options...)
-    return load(parameters, Dict("position" => columns(points), "velocity" => columns(velocity)))
+    return load(parameters, Dict("position" => columns(points), "velocity" => columns(velocity)), V)
 end
 
 "A cubic lattice with `side`^3 particles, shaken; every number follows from the indices."
@@ -72,7 +73,7 @@ function listed_pairs(system)
     n, cutoff2 = length(system.velocity), system.parameters.cutoff^2
     pairs = Tuple{Int,Int}[]
     for chunk in system.chunks, (m, i) in enumerate(chunk.particles)
-        for j in chunk.neighbours[chunk.offset[m]+1:chunk.offset[m+1]]
+        for j in Particles.neighbours_of(system, chunk, m)
             sum(abs2, system.position[i] - system.position[j]) < cutoff2 || continue
             push!(pairs, (system.id[i], system.id[j <= n ? j : system.images[j-n].source]))
         end
@@ -97,12 +98,50 @@ message(work) =
         problem isa ArgumentError ? problem.msg : rethrow()
     end
 
+function check_chunks(V, boundary)
+    T = eltype(V)
+    parameters, start = shaken(10, T; boundary)
+    x, v = (vec(reinterpret(SVector{3,T}, start[name])) for name in ("position", "velocity"))
+    results = map((1, 2, 3)) do chunks
+        system = Particles.System(V, Parameters{T}(parameters), x, v, chunks)
+        Particles.forces!(system)
+        Particles.observe(Particles.advance!(system, 30))
+    end
+    @test results[1] == results[2] == results[3]
+end
+
+function check_inference(V, boundary)
+    parameters, start = shaken(5, eltype(V); boundary)
+    simulation = load(parameters, start, V)
+    system = only_system(simulation)
+    chunk = only(system.chunks)
+    @inferred run!(simulation, 1)
+    @inferred Particles.advance!(system, 1)
+    @inferred Particles.rebuild!(system)
+    @inferred Particles.moved_too_far(system)
+    @inferred Particles.kick!(system, chunk)
+    @inferred Particles.drift!(system, chunk)
+    @inferred Particles.forces!(system, chunk)
+    @inferred Particles.potential_and_virial(system)
+    @inferred Particles.observe(system)
+end
+
+function check_allocations(V, boundary)
+    parameters, start = shaken(7, eltype(V); boundary)
+    system = only_system(load(parameters, start, V))         # 343 particles: one chunk
+    Particles.advance!(system, 300)                          # lists have found their size
+    listed_at = copy(system.listed_at)
+    @test 0 == @allocated Particles.advance!(system, 10)
+    @test 0 == @allocated Particles.rebuild!(system)
+    @test listed_at != system.listed_at
+end
+
 # ---------------------------------------------------------------- tests
 
-@testset "Particles" begin
+@testset "Particles laid out as $V" for V in (SVector{3,Float64}, SVector{4,Float64})
     @testset "two particles have the closed form" begin
         r = 1.25
-        seen = state(at([[1, 1, 1], [1 + r, 1, 1]]))
+        seen = state(at(V, [[1, 1, 1], [1 + r, 1, 1]]))
         f = 24 * (2r^-13 - r^-7)
         @test seen["force"][:, :, 1] ≈ [-f f; 0 0; 0 0]
         @test seen["potential_energy"] ≈ [4 * (r^-12 - r^-6) - 4 * (2.5^-12 - 2.5^-6)]
@@ -113,7 +152,7 @@ message(work) =
 
     @testset "the cutoff itself is outside" begin
         for (x, touches) in ((3.5, false), (prevfloat(3.5), true), (nextfloat(3.5), false))
-            force = state(at([[1, 1, 1], [x, 1, 1]]))["force"]
+            force = state(at(V, [[1, 1, 1], [x, 1, 1]]))["force"]
             @test any(!iszero, force) == touches
         end
     end
@@ -122,7 +161,7 @@ message(work) =
         low, high = 0.5, 7.5
         for point in Iterators.product((low, 4), (low, 4), (low, 4))
             opposite = map(q -> q == low ? high : 5.0, point)
-            seen = state(at([collect(point), collect(opposite)]; boundary))
+            seen = state(at(V, [collect(point), collect(opposite)]; boundary))
             parameters = case(; particles=2, boundary)
             force, potential, virial = brute_force(parameters, seen["position"])
             @test seen["force"][:, :, 1] ≈ force
@@ -133,7 +172,7 @@ message(work) =
 
     @testset "a box so small that particles are near both faces" begin
         parameters, start = shaken(4; spacing=1.25, cutoff=2.5)
-        simulation = load(parameters, start)
+        simulation = load(parameters, start, V)
         seen = state(simulation)
         force, potential, virial = brute_force(parameters, seen["position"])
         @test seen["force"][:, :, 1] ≈ force
@@ -142,20 +181,20 @@ message(work) =
     end
 
     @testset "walls reflect, twice if need be" begin
-        seen = state(run!(at([[1, 1, 1], [6, 6, 6]];
+        seen = state(run!(at(V, [[1, 1, 1], [6, 6, 6]];
                 velocity=[[1900, 0, -700], [0, -20, 0]], boundary="walls"), 1))
         # 1 + 9.5 = 10.5 -> 5.5;  1 - 3.5 = -2.5 -> 2.5
         @test seen["position"][:, 1, 1] ≈ [5.5, 1, 2.5] atol = 1e-3
         @test seen["velocity"][:, 1, 1] ≈ [-1900, 0, 700] atol = 1e-1
-        twice = state(run!(at([[1, 4, 4]]; velocity=[[3500, 0, 0]], boundary="walls"), 1))
+        twice = state(run!(at(V, [[1, 4, 4]]; velocity=[[3500, 0, 0]], boundary="walls"), 1))
         @test twice["position"][:, 1, 1] ≈ [2.5, 4, 4]     # 18.5 -> -2.5 -> 2.5
         @test twice["velocity"][:, 1, 1] == [3500, 0, 0]
     end
 
     @testset "a periodic box is left and entered" begin
-        seen = state(run!(at([[7.9, 0.1, 0]]; velocity=[[40, -40, 0]]), 1))
+        seen = state(run!(at(V, [[7.9, 0.1, 0]]; velocity=[[40, -40, 0]]), 1))
         @test seen["position"][:, 1, 1] ≈ [0.1, 7.9, 0]
-        below = state(run!(at([[0, 1, 1]]; velocity=[[-1e-15, 0, 0]]), 1))
+        below = state(run!(at(V, [[0, 1, 1]]; velocity=[[-1e-15, 0, 0]]), 1))
         @test 0 <= below["position"][1] < 8
     end
 
@@ -173,7 +212,7 @@ message(work) =
         side in (5, 9)
 
         parameters, start = shaken(side; boundary)
-        simulation = load(parameters, start)
+        simulation = load(parameters, start, V)
         for steps in (0, 1, 40)
             run!(simulation, steps)
             position = state(simulation)["position"][:, :, 1]
@@ -187,26 +226,26 @@ message(work) =
         for (box, count) in shapes
             points = [[mod(2.1i, 5), mod(1.3i, 4.9), mod(3.7i, 5)] for i in 1:count]
             parameters = case(; particles=count, box)
-            seen = state(at(points; box))
+            seen = state(at(V, points; box))
             @test seen["force"][:, :, 1] ≈ brute_force(parameters, seen["position"])[1]
         end
-        @test all(iszero, state(run!(at([[1, 2, 3]]), 10))["force"])
+        @test all(iszero, state(run!(at(V, [[1, 2, 3]]), 10))["force"])
     end
 
     @testset "two particles keep their energy, and time runs backwards" begin
-        simulation = at([[3, 4, 4], [4.5, 4, 4]]; dt=0.001)
+        simulation = at(V, [[3, 4, 4], [4.5, 4, 4]]; dt=0.001)
         energy(s) = s["kinetic_energy"] + s["potential_energy"]
         before, after = state(simulation), state(run!(simulation, 1000))
         @test energy(before) ≈ energy(after) atol = 1e-4
         back = load(case(; particles=2, dt=0.001),
-            Dict("position" => after["position"], "velocity" => -after["velocity"]))
+            Dict("position" => after["position"], "velocity" => -after["velocity"]), V)
         @test state(run!(back, 1000))["position"] ≈ before["position"] atol = 1e-9
     end
 
     @testset "runs add up, and looking changes nothing" begin
         parameters, start = shaken(6)
-        whole = state(run!(load(parameters, start), 30))
-        simulation = load(parameters, start)
+        whole = state(run!(load(parameters, start, V), 30))
+        simulation = load(parameters, start, V)
         for steps in (11, 0, 19)
             run!(simulation, steps)
             state(simulation)
@@ -217,29 +256,60 @@ message(work) =
 
     @testset "boxes do not meet, and are those they would be alone" begin
         parameters, start = shaken(5; boxes=3)
-        together = state(run!(load(parameters, start), 20))
+        together = state(run!(load(parameters, start, V), 20))
         for b in 1:3
             one = Dict(name => field[:, :, b:b] for (name, field) in start)
-            alone = state(run!(load(merge(parameters, Dict("boxes" => 1)), one), 20))
+            alone = state(run!(load(merge(parameters, Dict("boxes" => 1)), one, V), 20))
             for (name, field) in alone
                 @test selectdim(together[name], ndims(field), b:b) == field
             end
         end
     end
 
-    @testset "the number of chunks changes no bit: $boundary, $T" for boundary in ("periodic", "walls"),
-        T in (Float64, Float32)
-
-        parameters, start = shaken(10, T; boundary)
-        x, v = (vec(reinterpret(SVector{3,T}, start[name])) for name in ("position", "velocity"))
-        results = map((1, 2, 3)) do chunks
-            system = Particles.System(Parameters{T}(parameters), x, v, chunks)
-            Particles.forces!(system)
-            Particles.observe(Particles.advance!(system, 30))
-        end
-        @test results[1] == results[2] == results[3]
+    @testset "the number of chunks changes no bit: $boundary" for boundary in ("periodic", "walls")
+        check_chunks(V, boundary)
     end
 
+    @testset "types are inferred, and a step allocates nothing: $boundary" for boundary in ("periodic", "walls")
+        check_inference(V, boundary)
+        check_allocations(V, boundary)
+    end
+
+    @testset "as many neighbours as there are: $boundary" for boundary in ("periodic", "walls")
+        parameters, start = shaken(7; spacing=1.0, boundary)            # all in a corner of a large box
+        crowd = merge(parameters, Dict("box" => (30.0, 40.0, 50.0)))
+        seen = state(load(crowd, start, V))
+        force, potential, _ = brute_force(crowd, seen["position"])
+        @test seen["force"][:, :, 1] ≈ force
+        @test seen["potential_energy"] ≈ [potential]
+    end
+end
+
+@testset "vectors of $W lanes" for W in (4, 8)
+    vectors = Base.get_extension(Particles, :ParticlesSIMDExt)
+    table = [SVector{4,Float64}(i, 10i, 100i, 0) for i in 1:W]
+    starts = [vectors.start_of(i) for i in W:-1:1]
+    x, y, z = GC.@preserve table vectors.columns(Ptr{Float64}(pointer(table)), starts, 1, Val(W))
+    @test Tuple(x) == Tuple(W:-1.0:1) && Tuple(y) == 10 .* Tuple(x) && Tuple(z) == 100 .* Tuple(x)
+    @test vectors.sums(x, y, z) == SVector(1, 10, 100, 0) * sum(1:W)
+    for mask in 0:2^W-1
+        wanted = ntuple(lane -> isodd(mask >> (lane - 1)), W)
+        packed = fill(Int32(-1), W + 2)
+        found = vectors.pack!(packed, 2, Vec{W,Int32}(ntuple(lane -> Int32(7lane), W)), Vec{W,Bool}(wanted))
+        @test packed[2:1+found] == [7lane for lane in 1:W if wanted[lane]]
+        @test packed[1] == packed[W+2] == -1       # nothing was written beyond a vector
+    end
+    parameters, start = shaken(6; boundary="walls")
+    system = only_system(load(parameters, start, SVector{4,Float64}))
+    wanted = copy(system.force)
+    for chunk in system.chunks
+        vectors.list_neighbours!(system, chunk, Val(W))
+        vectors.forces!(system, chunk, Val(W))
+    end
+    @test system.force ≈ wanted
+end
+
+@testset "Particles" begin
     @testset "shapes and names" begin
         parameters, start = shaken(3; boxes=2, cutoff=1.5)
         seen = state(load(parameters, start))
@@ -318,14 +388,14 @@ message(work) =
     @testset "in a huge box the list is made anew before rounding can spoil it: $T" for T in (Float32, Float64)
         may_move(box) = Particles.may_move(only_system(load(case(; particles=1, box=fill(box, 3)),
             Dict("position" => ones(T, 3, 1, 1), "velocity" => zeros(T, 3, 1, 1)))))
-        skin = T(2.5) + T(Particles.SKIN) - T(2.5)
+        skin = T(2.5) + T(Particles.skin(SVector{3,T})) - T(2.5)
         @test may_move(30) == T(0.499) * skin
         @test 0 < may_move(T(1e-3) / eps(T)) < T(0.499) * skin
         @test may_move(1 / eps(T)) == 0
     end
 
     @testset "no other type creeps into the loops: $boundary" for boundary in (Periodic, Walls)
-        system, chunk = Particles.System{Float32,boundary}, Particles.Chunk{Float32}
+        system, chunk = Particles.System{Float32,boundary,SVector{3,Float32}}, Particles.Chunk{Float32}
         sums = Vector{Float32}
         for (work, arguments) in (
             Particles.kick! => (system, chunk), Particles.drift! => (system, chunk),
@@ -342,30 +412,10 @@ message(work) =
         end
     end
 
-    @testset "types are inferred: $boundary, $T" for boundary in ("periodic", "walls"), T in (Float64, Float32)
-        simulation = load(shaken(5, T; boundary)...)
-        system = only_system(simulation)
-        chunk = only(system.chunks)
-        @inferred run!(simulation, 1)
-        @inferred Particles.advance!(system, 1)
-        @inferred Particles.rebuild!(system)
-        @inferred Particles.moved_too_far(system)
-        @inferred Particles.kick!(system, chunk)
-        @inferred Particles.drift!(system, chunk)
-        @inferred Particles.forces!(system, chunk)
-        @inferred Particles.potential_and_virial(system)
-        @inferred Particles.observe(system)
-    end
-
-    @testset "a step allocates nothing: $boundary, $T" for boundary in ("periodic", "walls"),
-        T in (Float64, Float32)
-
-        system = only_system(load(shaken(7, T; boundary)...))    # 343 particles: one chunk
-        Particles.advance!(system, 300)                          # lists have found their size
-        listed_at = copy(system.listed_at)
-        @test 0 == @allocated Particles.advance!(system, 10)
-        @test 0 == @allocated Particles.rebuild!(system)
-        @test listed_at != system.listed_at
+    @testset "in Float32 too: $boundary" for boundary in ("periodic", "walls")
+        check_chunks(SVector{3,Float32}, boundary)
+        check_inference(SVector{3,Float32}, boundary)
+        check_allocations(SVector{3,Float32}, boundary)
     end
 
     @testset "bad input is one sentence" begin
@@ -401,20 +451,20 @@ message(work) =
             @test occursin("the field $name is missing", message(() -> load(good, lacking)))
         end
 
-        @test occursin("particles 0 and 2", message(() -> at([[1, 1, 1], [2, 2, 2], [1, 1, 1]])))
-        @test occursin("particles 0 and 1", message(() -> at([[0, 1, 1], [8, 1, 1]])))
-        @test at([[0, 1, 1], [8, 1, 1]]; boundary="walls") isa Particles.Simulation
+        @test occursin("particles 0 and 2", message(() -> at(SVector{3,Float64}, [[1, 1, 1], [2, 2, 2], [1, 1, 1]])))
+        @test occursin("particles 0 and 1", message(() -> at(SVector{3,Float64}, [[0, 1, 1], [8, 1, 1]])))
+        @test at(SVector{3,Float64}, [[0, 1, 1], [8, 1, 1]]; boundary="walls") isa Particles.Simulation
         @test occursin("steps = -1", message(() -> run!(load(good, start), -1)))
     end
 
     @testset "motion that runs away is an error: $boundary" for boundary in ("periodic", "walls")
-        fast = at([[1, 1, 1], [6, 6, 6]]; velocity=[[1e6, 0, 0], [0, 0, 0]], boundary)
+        fast = at(SVector{3,Float64}, [[1, 1, 1], [6, 6, 6]]; velocity=[[1e6, 0, 0], [0, 0, 0]], boundary)
         @test occursin("time step is too long", message(() -> run!(fast, 3)))
         @test occursin("time step is too long", message(() -> run!(fast, 1)))
         @test occursin("time step is too long", message(() -> state(fast)))
-        near = at([[1, 1, 1], [1 + 1e-14, 1, 1]]; boundary)
+        near = at(SVector{3,Float64}, [[1, 1, 1], [1 + 1e-14, 1, 1]]; boundary)
         @test occursin("time step is too long", message(() -> run!(near, 1)))
-        touching = at([[0, 1, 1], [1e-60, 1, 1]]; boundary)
+        touching = at(SVector{3,Float64}, [[0, 1, 1], [1e-60, 1, 1]]; boundary)
         @test occursin("not finite", message(() -> run!(touching, 0)))
     end
 end

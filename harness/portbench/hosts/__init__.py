@@ -100,7 +100,7 @@ def prepare(manifest: Manifest, port: Port) -> Ready:
     worker = [sys.executable, "-m", "portbench.worker", "--host", port.host, "--port", port.name]
     worker += ["--spec", manifest.project.spec, "--precision", port.precision, "--module", port.module]
     if port.project:
-        worker += ["--project", str((manifest.root / port.project).resolve())]
+        worker += ["--project", str((manifest.root / port.project).resolve()), "--packages", *port.packages]
     for folder in manifest.python_path():
         worker += ["--path", str(folder)]
     seconds = julia.prepare(worker, digest) if port.host == "julia" else None

@@ -100,20 +100,21 @@ def prepare(worker: list[str], digest: str) -> float:
     return seconds
 
 
-def start(project: Path, module: str) -> tuple[Any, Any]:
-    """In the worker: (Julia's Main, the port's module)."""
+def start(project: Path, module: str, packages: list[str]) -> tuple[Any, Any]:
+    """In the worker: (Julia's Main, the port's module), which may lie in the package, and need others loaded."""
     if not (os.environ.get("PYTHON_JULIACALL_EXE") and os.environ.get("PYTHON_JULIACALL_PROJECT")):
-        _ask_juliapkg_for(project)
+        _ask_juliapkg_for(project, packages)
     from juliacall import Main as jl
 
     # The port's own project last: its dependencies are found in the environment that juliacall uses.
     jl.seval("p -> push!(LOAD_PATH, p)")(str(project))
-    jl.seval(f"import {module}")
+    for package in [module.partition(".")[0], *packages]:
+        jl.seval(f"import {package}")
     return jl, jl.seval(module)
 
 
-def _ask_juliapkg_for(project: Path) -> None:
-    """Name the port's package among what juliapkg keeps installed, unless it is there already."""
+def _ask_juliapkg_for(project: Path, packages: list[str]) -> None:
+    """Name the port's package and those that it loads among what juliapkg keeps installed, if they are not there."""
     import juliapkg
     from juliapkg.state import STATE
 
@@ -122,3 +123,8 @@ def _ask_juliapkg_for(project: Path) -> None:
     known = json.loads(asked.read_text()).get("packages", {}) if asked.is_file() else {}
     if known.get(package["name"], {}).get("path") != str(project):
         juliapkg.add(package["name"], package["uuid"], dev=True, path=str(project))
+    for name in packages:
+        if name not in package.get("weakdeps", {}):
+            raise ValueError(f"{name} is not among the weak dependencies that {project}/Project.toml names")
+        if name not in known:
+            juliapkg.add(name, package["weakdeps"][name], version=package.get("compat", {}).get(name))

@@ -1,0 +1,86 @@
+# Vectors of as many lanes as the processor has for one number of each particle.
+
+const CPUID = Base.BinaryPlatforms.CPUID
+const AVX512 = Sys.ARCH === :x86_64 && CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) &&
+               CPUID.test_cpu_feature(CPUID.JL_X86_avx512vl)
+"Eight with AVX-512; else four, of which the compiler makes what there is."
+const LANES = AVX512 ? 8 : 4
+
+"Where row `i` begins, in bytes after the first."
+start_of(i) = Int32(sizeof(Row) * (i - 1))
+
+"The row that begins where `starts[k]` says."
+@inline row(rows::Ptr{Float64}, starts, k) = vload(Vec{4,Float64}, rows + @inbounds(starts[k]))
+@inline two_rows(rows, starts, k, l) =
+    shufflevector(row(rows, starts, k), row(rows, starts, l), Val((0, 1, 2, 3, 4, 5, 6, 7)))
+
+"The x, y and z of those whose rows begin where `starts` says, from the k-th on."
+@inline function columns(rows, starts, k, ::Val{8})
+    a, b = two_rows(rows, starts, k, k + 4), two_rows(rows, starts, k + 1, k + 5)
+    c, d = two_rows(rows, starts, k + 2, k + 6), two_rows(rows, starts, k + 3, k + 7)
+    xz01, y01 = shufflevector(a, b, Val((0, 8, 2, 10, 4, 12, 6, 14))), shufflevector(a, b, Val((1, 9, 3, 11, 5, 13, 7, 15)))
+    xz23, y23 = shufflevector(c, d, Val((0, 8, 2, 10, 4, 12, 6, 14))), shufflevector(c, d, Val((1, 9, 3, 11, 5, 13, 7, 15)))
+    low, high = Val((0, 1, 8, 9, 4, 5, 12, 13)), Val((2, 3, 10, 11, 6, 7, 14, 15))
+    return shufflevector(xz01, xz23, low), shufflevector(y01, y23, low), shufflevector(xz01, xz23, high)
+end
+
+@inline function columns(rows, starts, k, ::Val{4})
+    a, b, c, d = (row(rows, starts, k + m) for m in (0, 1, 2, 3))
+    xz01, y01 = shufflevector(a, b, Val((0, 4, 2, 6))), shufflevector(a, b, Val((1, 5, 3, 7)))
+    xz23, y23 = shufflevector(c, d, Val((0, 4, 2, 6))), shufflevector(c, d, Val((1, 5, 3, 7)))
+    low, high = Val((0, 1, 4, 5)), Val((2, 3, 6, 7))
+    return shufflevector(xz01, xz23, low), shufflevector(y01, y23, low), shufflevector(xz01, xz23, high)
+end
+
+"The sums over the lanes of x, of y and of z, and 0: without leaving the registers."
+@inline function sums(x, y, z)
+    x4, y4, z4, none = halves_added(x), halves_added(y), halves_added(z), Vec{4,Float64}(0)
+    even, odd = Val((0, 4, 2, 6)), Val((1, 5, 3, 7))
+    xy = shufflevector(x4, y4, even) + shufflevector(x4, y4, odd)
+    z0 = shufflevector(z4, none, even) + shufflevector(z4, none, odd)
+    return Row(Tuple(shufflevector(xy, z0, Val((0, 1, 4, 5))) + shufflevector(xy, z0, Val((2, 3, 6, 7)))))
+end
+
+@inline halves_added(a::Vec{4}) = a
+@inline halves_added(a::Vec{8}) = shufflevector(a, Val((0, 1, 2, 3))) + shufflevector(a, Val((4, 5, 6, 7)))
+
+"""
+Write the lanes that are wanted one after the other, from `to[k]` on, and return how many they are.
+What lies behind them may be written over, as far as a vector reaches.
+"""
+@inline function pack!(to, k, lanes::Vec{W}, wanted::Vec{W,Bool}) where {W}
+    if W == 8 && AVX512
+        @inbounds vstore(compress(lanes, wanted), to, k)
+        return count_true(wanted)
+    end
+    found = 0
+    for lane in 1:W     # no branch: what is not wanted is overwritten by the next
+        @inbounds to[k+found] = lanes[lane]
+        found += wanted[lane]
+    end
+    return found
+end
+
+# By way of a register: some processors take a hundred cycles to compress into memory.
+@inline compress(lanes::Vec{8,Int32}, wanted::Vec{8,Bool}) = Vec(Base.llvmcall(
+    ("""
+     declare <8 x i32> @llvm.x86.avx512.mask.compress.v8i32(<8 x i32>, <8 x i32>, <8 x i1>)
+     define <8 x i32> @entry(<8 x i32> %lanes, <8 x i8> %bytes) #0 {
+         %wanted = trunc <8 x i8> %bytes to <8 x i1>
+         %packed = call <8 x i32> @llvm.x86.avx512.mask.compress.v8i32(<8 x i32> %lanes, <8 x i32> %lanes, <8 x i1> %wanted)
+         ret <8 x i32> %packed
+     }
+     attributes #0 = { alwaysinline }
+     """, "entry"),
+    NTuple{8,VecElement{Int32}}, Tuple{NTuple{8,VecElement{Int32}},NTuple{8,VecElement{Bool}}}, lanes.data, wanted.data))
+
+@inline count_true(wanted::Vec{8,Bool}) = Int(count_ones(Base.llvmcall(
+    ("""
+     define i8 @entry(<8 x i8> %bytes) #0 {
+         %wanted = trunc <8 x i8> %bytes to <8 x i1>
+         %bits = bitcast <8 x i1> %wanted to i8
+         ret i8 %bits
+     }
+     attributes #0 = { alwaysinline }
+     """, "entry"),
+    UInt8, Tuple{NTuple{8,VecElement{Bool}}}, wanted.data)))
