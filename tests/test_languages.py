@@ -236,7 +236,8 @@ print(json.dumps(json.loads(Path(STATE["deps"]).read_text())["packages"]))
 
 def test_a_package_that_the_project_does_not_name_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("juliapkg")
-    code = f"from pathlib import Path; from portbench.hosts import julia; julia._ask_juliapkg_for(Path({str(ROOT / 'julia')!r}), ['Simd'])"
+    asks = f"julia._ask_juliapkg_for(Path({str(ROOT / 'julia')!r}), ['Simd'])"
+    code = f"from pathlib import Path; from portbench.hosts import julia; {asks}"
     environment = {**os.environ, "PYTHON_JULIAPKG_PROJECT": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode
