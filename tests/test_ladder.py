@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from particles.mutants import MUTANTS
-from portbench import load_results, run
-from portbench.agreement import twins
+from particles.spec import pair_potential
+from portbench import contract, load_results, run
+from portbench.agreement import reference, twins
 from portbench.agreement.faults import FAULTS
 from portbench.manifest import Compare, Manifest
 from portbench.progress import Progress
@@ -161,6 +162,38 @@ def test_right_ports_pass_whatever_the_seed(bundled: Manifest, portbench) -> Non
     found = json.loads(done.stdout)["certificates"]
     assert len(found) == 4
     assert all(c["holds"] for c in found), [c["finding"] for c in found]
+
+
+def test_a_sum_in_one_loop_is_only_rounded(bundled: Manifest) -> None:
+    """Over all pairs, as packages do; the specification adds the pairs of each particle first, and so do its twins."""
+    specification = contract.load(bundled)
+    eps = np.finfo(float).eps
+    for case in specification.cases(["liquid-500", "walls-500", "melt-4k"], {}):
+        state = specification.disordered_state(case.parameters)
+        energies = pair_energies(case.parameters, state["position"][0])
+        exact = math.fsum(energies)
+        allowed = reference.least_kappa_of(state, np.zeros(1)) * eps * math.fsum(map(abs, energies))
+        offs = []
+        for seed in range(20):
+            shuffled = np.random.default_rng(seed).permutation(energies)
+            offs.append(abs(float(twins.one_at_a_time(shuffled, 0)) - exact))
+        assert max(offs) < allowed / 2
+        assert 30 * max(offs) > allowed  # and not much more is allowed than that
+    force = state["position"]
+    assert reference.least_kappa_of(state, force) == reference.LEAST_KAPPA
+
+
+def pair_energies(parameters: dict, x: np.ndarray) -> np.ndarray:
+    """Of all pairs within the cutoff, each once, not shifted."""
+    box = np.array(parameters["box"])
+    found = []
+    for i in range(len(x) - 1):
+        d = x[i] - x[i + 1 :]
+        if parameters["boundary"] == "periodic":
+            d -= box * np.round(d / box)
+        r2 = np.sum(d * d, axis=1)
+        found.append(pair_potential(r2[r2 < parameters["cutoff"] ** 2]))
+    return np.concatenate(found)
 
 
 floats = st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=50)

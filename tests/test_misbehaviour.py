@@ -109,6 +109,31 @@ def test_a_fault_is_found_and_said(mode: str, verdicts: dict) -> None:
     assert "\n" not in certificate["finding"]
 
 
+def test_a_port_may_refuse_what_its_manifest_names(portbench, tmp_path: Path) -> None:
+    """Its certificate says so; who refuses more fails, and who names a probe that there is not is told."""
+    text = (project(tmp_path, "refuses long steps", "") / "portbench.toml").read_text()
+    undeclared = portbench("check", "--ports", "refuses-long-steps", "--json", "--quiet")
+    assert undeclared.returncode == 1
+    assert "refused 'load'" in json.loads(undeclared.stdout)["certificates"][0]["finding"]
+    for port in ("refuses-long-steps", "right"):  # a port that answers is compared as ever
+        (tmp_path / "portbench.toml").write_text(
+            text.replace(f"[ports.{port}]", f'[ports.{port}]\nrefuses = {{ "the longest time step" = "because" }}')
+        )
+        done = portbench("check", "--ports", port, "--json", "--quiet")
+        assert done.returncode == 0, done.stdout
+        levels = {v["level"]: v for v in json.loads(done.stdout)["certificates"][0]["verdicts"]}
+        for level in ("A2", "A3"):
+            refused = levels[level]["evidence"].get("refused", [])
+            assert refused == ["the probe 'the longest time step' (because)"] * (port != "right")
+            assert all(words in levels[level]["finding"] for words in refused)
+    (tmp_path / "portbench.toml").write_text(
+        text.replace("[ports.right]", '[ports.right]\nrefuses = { "a broken string" = "because" }')
+    )
+    unknown = portbench("check", "--ports", "right", "--quiet")
+    assert unknown.returncode == 2
+    assert "refuses the probe 'a broken string', which the specification does not have" in unknown.stderr
+
+
 def test_a_port_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Within its time limit, children and all."""
     import os

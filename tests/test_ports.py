@@ -23,6 +23,7 @@ from portbench.manifest import Manifest
 from portbench.protocol import Exchange
 
 PORTS = list(manifest.read(ROOT / "portbench.toml").ports)
+YARDSTICKS = ("lammps", "openmm")  # others wrote them: threads that add up in any order, runs that sort anew
 pytestmark = pytest.mark.parametrize("name", PORTS)
 
 
@@ -83,6 +84,8 @@ def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specifica
 
 def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specification) -> None:
     need(bundled, name)
+    if name in YARDSTICKS:
+        pytest.skip("it does not promise that")
     case = spec.cases(["melt-4k"], {})[0]  # large enough for every port to divide it
     state = spec.disordered_state(case.parameters)
     results = []
@@ -114,6 +117,8 @@ def test_steps_may_be_taken_in_pieces_and_states_leave_no_trace(
     name: str, bundled: Manifest, spec: Specification
 ) -> None:
     need(bundled, name)
+    if name in YARDSTICKS:
+        pytest.skip("it does not promise that")
     tiny, walls = spec.cases(["tiny", "other"], {"other": {"base": "walls-500", "dt": 0.002}})
     a, b = spec.disordered_state(tiny.parameters), spec.disordered_state(walls.parameters)
     with running(bundled, spec, name) as x:

@@ -15,9 +15,9 @@ from portbench.agreement.faults import Fault
 from portbench.agreement.invariants import Invariants, a5_invariants
 from portbench.agreement.levels import Verdict
 from portbench.agreement.microscope import Guess, Sight, look
-from portbench.agreement.reference import Reference, ladder
+from portbench.agreement.reference import Reference, ladder, probe_name
 from portbench.contract import Case, Fields, Specification
-from portbench.errors import PortFailure
+from portbench.errors import PortFailure, Refusal
 from portbench.hosts import Ready, build
 from portbench.protocol import Exchange
 
@@ -129,7 +129,7 @@ def check(
     verdicts: list[Verdict] = []
     try:
         x = connection.exchange()
-        for climb in _climbs(x, reference, invariants, threads, statistics):
+        for climb in _climbs(x, reference, invariants, threads, statistics, _refusals(ready, reference)):
             verdicts.append(climb())
             if not verdicts[-1].passed:
                 seen = look(x, reference, verdicts[-1])
@@ -158,12 +158,23 @@ def check(
     )
 
 
+def _refusals(ready: Ready, reference: Reference) -> dict[str, str]:
+    """What the manifest says that this port refuses, by the names of the questions."""
+    asked = {question.name for question in [*reference.kernel, *reference.few_steps]}
+    refuses = {probe_name(name): why for name, why in ready.port.refuses.items()}
+    for name in refuses:
+        if name not in asked:
+            raise Refusal(f"[ports.{ready.port.name}] refuses {name}, which the specification does not have")
+    return refuses
+
+
 def _climbs(
     x: Exchange,
     reference: Reference,
     invariants: Invariants,
     threads: int,
     statistics: Callable[[Exchange], Verdict] | None,
+    refuses: dict[str, str],
 ) -> list[Callable[[], Verdict]]:
     traces: list[list[Fields]] = []
 
@@ -174,8 +185,8 @@ def _climbs(
     return [
         lambda: levels.a0_contract(x, reference, threads),
         a1,
-        lambda: levels.a2_kernel(x, reference),
-        lambda: levels.a3_few_steps(x, reference),
+        lambda: levels.a2_kernel(x, reference, refuses),
+        lambda: levels.a3_few_steps(x, reference, refuses),
         lambda: levels.a4_free_run(x, reference, traces[0]),
         lambda: a5_invariants(x, invariants),
         *([lambda: statistics(x)] if statistics else []),

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from portbench.contract import Fields, Parameters, Specification
 from portbench.errors import PortFailure, Refusal
 from portbench.protocol import Exchange
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 REPEATS = 3  # of the free run, in A1
 CLOCK_SECONDS = 0.1  # of runs by which the clock and the threads are judged; the processor's ticks are 10 ms
 SHORTEST_RUN = 1e-3  # seconds; the round trip itself takes a tenth of that
@@ -229,7 +232,7 @@ def spread(specification: Specification, question: Question, traces: list[list[F
     return worst, same
 
 
-def a2_kernel(x: Exchange, reference: Reference) -> Verdict:
+def a2_kernel(x: Exchange, reference: Reference, refuses: Mapping[str, str] = NOTHING) -> Verdict:
     """Derived fields, element by element, in units of eps times the sum of the absolute terms."""
     question = reference.kernel[0] if reference.kernel else None
     if question:
@@ -238,11 +241,11 @@ def a2_kernel(x: Exchange, reference: Reference) -> Verdict:
         found = compare(x, question, question.answers[0], x.save(question.parameters)[1])
         if not found.ratio <= 1:
             return Verdict("A2", False, found.ratio, f"saved without a run, {found.sentence}", found.evidence)
-    return _worst(x, "A2", reference.kernel, "derived fields of given states")
+    return _worst(x, "A2", reference.kernel, "derived fields of given states", refuses)
 
 
-def a3_few_steps(x: Exchange, reference: Reference) -> Verdict:
-    return _worst(x, "A3", reference.few_steps, "a few steps from given states")
+def a3_few_steps(x: Exchange, reference: Reference, refuses: Mapping[str, str] = NOTHING) -> Verdict:
+    return _worst(x, "A3", reference.few_steps, "a few steps from given states", refuses)
 
 
 def a4_free_run(x: Exchange, reference: Reference, seen: list[Fields]) -> Verdict:
@@ -263,11 +266,20 @@ def a4_free_run(x: Exchange, reference: Reference, seen: list[Fields]) -> Verdic
     return Verdict("A4", True, worst.ratio, finding, {"curve": curve, "growth": reference.growth})
 
 
-def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Verdict:
-    """Ask all the questions; the largest ratio of deviation to tolerance decides."""
-    worst, count = Deviation(), 0
+def _worst(x: Exchange, level: str, questions: list[Question], what: str, refuses: Mapping[str, str]) -> Verdict:
+    """Ask all the questions; the largest ratio of deviation to tolerance decides. What a port `refuses`, by the name
+    of the question, may get `error` instead of an answer, and is said in the finding.
+    """
+    worst, count, refused = Deviation(), 0, list[str]()
     for question in questions:
-        for answer, fields in zip(question.answers, trace(x, question), strict=True):
+        try:
+            given = trace(x, question)
+        except PortFailure as failure:
+            if failure.kind != "refused" or question.name not in refuses:
+                raise
+            refused.append(f"{question.name} ({refuses[question.name]})")
+            continue
+        for answer, fields in zip(question.answers, given, strict=True):
             found = compare(x, question, answer, fields)
             count += 1
             if not found.ratio <= worst.ratio:
@@ -278,8 +290,9 @@ def _worst(x: Exchange, level: str, questions: list[Question], what: str) -> Ver
         return Verdict(level, False, math.inf, f"{what}: the twins leave nothing that can be proved")
     silent = sum(not question.answers for question in questions)
     left_out = f"; {silent} states ask nothing, for rounding alone decides there" if silent else ""
-    finding = f"{what}: {count} comparisons, at most {worst.ratio:.2g} of the tolerance{left_out}"
-    return Verdict(level, True, worst.ratio, finding)
+    not_done = f"; it refuses {', '.join(refused)}" if refused else ""
+    finding = f"{what}: {count} comparisons, at most {worst.ratio:.2g} of the tolerance{left_out}{not_done}"
+    return Verdict(level, True, worst.ratio, finding, {"refused": refused} if refused else {})
 
 
 def compare(x: Exchange, question: Question, answer: Answer, fields: Fields) -> Deviation:

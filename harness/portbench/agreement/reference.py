@@ -13,6 +13,7 @@ An Answer holds the specification's fields at one point, and the tolerance of ea
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -35,6 +36,10 @@ from portbench.hosts.build import cache_folder, hash_text
 MARGIN = 30
 FLOOR = 8
 LEAST_KAPPA = 16  # honest ports need up to 2.5
+# A port may add all terms in one loop, which the twins of a specification that adds in parts do not. Rounding takes a
+# sum of n such terms off by eps * sum * sqrt(n) / 6, and n was seen to be up to 10 times the numbers in the state:
+# this is four times as far.
+ONE_LOOP = 2.0
 KAPPA_MARGIN = 4
 DISCONTINUITY = 1e-8  # a twin that moves a derived field by so much of its condition has crossed a cutoff: not rounding
 DISCONTINUITY_ULPS = 1000  # ... or by so many roundings, in a class whose digits are fewer
@@ -104,7 +109,7 @@ def make(
         states[f"the state after {mark} step{'s' * (mark > 1)}"] = rounded(then, precision.dtype)
     asked = {name: (parameters, state) for name, state in states.items()}
     probed = {
-        f"the probe '{name}'": (rounded_parameters(given, precision.dtype), rounded(state, precision.dtype))
+        probe_name(name): (rounded_parameters(given, precision.dtype), rounded(state, precision.dtype))
         for name, (given, state) in specification.probes(np.dtype(precision.dtype).type).items()
     }
     kernel, few_steps = [], []
@@ -123,6 +128,11 @@ def make(
             few_steps.append(_after_steps(oracle, precision, name, given, state, few, stepped))
     progress(1.0)
     return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run))
+
+
+def probe_name(name: str) -> str:
+    """What a question is called that asks about this probe of the specification."""
+    return f"the probe '{name}'"
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -158,13 +168,23 @@ def jumps_of(specification: Specification, parameters: Parameters, precision: Pr
 
 
 def tolerance_of(
-    precision: Precision, envelope: float, right: np.ndarray, jump: float = 0.0, condition: np.ndarray | None = None
+    precision: Precision,
+    envelope: float,
+    right: np.ndarray,
+    jump: float = 0.0,
+    condition: np.ndarray | None = None,
+    least_kappa: float = LEAST_KAPPA,
 ) -> np.ndarray:
     """How far a right port may be after steps, where its twins were found no farther than `envelope`."""
     floor = FLOOR * precision.eps * float(np.max(np.abs(right), initial=0.0))
     if condition is not None:
-        floor += LEAST_KAPPA * precision.eps * float(np.max(condition, initial=0.0))
+        floor += least_kappa * precision.eps * float(np.max(condition, initial=0.0))
     return np.array(MARGIN * envelope + floor + jump)
+
+
+def least_kappa_of(state: Fields, derived: np.ndarray) -> float:
+    """More where a field has few elements, each a sum over all of the state."""
+    return max(LEAST_KAPPA, ONE_LOOP * math.sqrt(sum(a.size for a in state.values()) / max(1, derived.size)))
 
 
 def _after_steps(
@@ -196,7 +216,14 @@ def _after_steps(
         envelope |= {field: max(envelope[field], more[field]) for field in more}
     for step, right, condition, envelope in zip(marks, runs[0], conditions, envelopes):
         tolerance = {
-            field: tolerance_of(precision, size, right[field], jumps.get(field, 0.0), condition.get(field))
+            field: tolerance_of(
+                precision,
+                size,
+                right[field],
+                jumps.get(field, 0.0),
+                condition.get(field),
+                least_kappa_of(state, right[field]),
+            )
             for field, size in envelope.items()
         }
         answers.append(Answer(step, right, tolerance, envelope))
@@ -242,7 +269,7 @@ def _derived(
             off = np.abs(twin[0][field] - right[field])
             rounding = (unit > 0) & (off <= _discontinuity(precision) * condition[field])
             kappa = max(kappa, float(np.max(off[rounding] / unit[rounding], initial=0.0)))
-        tolerance[field] = max(LEAST_KAPPA, KAPPA_MARGIN * kappa) * unit
+        tolerance[field] = max(least_kappa_of(state, right[field]), KAPPA_MARGIN * kappa) * unit
         envelope[field] = kappa
     return Question(name, parameters, state, [Answer(0, right, tolerance, envelope)])
 

@@ -1,0 +1,39 @@
+"""What the ports to molecular dynamics packages share: these are hosted, checked and timed like any other port."""
+
+import os
+
+import numpy as np
+
+
+def threads():
+    """What the harness asks for."""
+    return int(os.environ.get("PORTBENCH_THREADS", "1"))
+
+
+def wrapped(box, x):
+    """Positions brought back into the periodic box."""
+    x = x - box * np.floor(x / box)
+    return np.where((x < 0) | (x >= box), 0.0, x)  # rounding takes -1e-17 to the side of the box
+
+
+def observed(parameters, x, v, force, potential, virial):
+    """The fields of one box, as the specification shapes them; from rows of particles, and sums over pairs."""
+    box, periodic = np.array(parameters["box"]), parameters["boundary"] == "periodic"
+    kinetic = 0.5 * np.sum(v * v)
+    free = max(len(x) - 1, 1) if periodic else len(x)
+    return {
+        "position": wrapped(box, x) if periodic else x,
+        "velocity": v,
+        "force": force,
+        "kinetic_energy": kinetic,
+        "potential_energy": potential,
+        "virial": virial,
+        "pressure": (2 * kinetic + virial) / (3 * np.prod(box)),
+        "temperature": 2 * kinetic / (3 * free),
+        "momentum": np.sum(v, axis=0),
+    }
+
+
+def stacked(boxes, number):
+    """The fields of all boxes, boxes first, in this type."""
+    return {name: np.array([fields[name] for fields in boxes], dtype=number) for name in boxes[0]}
