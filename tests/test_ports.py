@@ -23,7 +23,7 @@ from portbench.errors import PortFailure
 from portbench.manifest import Manifest
 from portbench.protocol import Exchange
 
-PORTS = [name for name in manifest.read(ROOT / "portbench.toml").ports if name not in WAYS]
+PORTS = [n for n, p in manifest.read(ROOT / "portbench.toml").ports.items() if n not in WAYS and not p.variant_of]
 YARDSTICKS = ("lammps", "openmm")  # others wrote them: threads that add up in any order, runs that sort anew
 pytestmark = pytest.mark.parametrize("name", PORTS)
 

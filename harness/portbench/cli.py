@@ -43,6 +43,11 @@ app = typer.Typer(
 )
 
 Ports = Annotated[list[str], typer.Option("--ports", "-p", help="Ports, repeated or separated by commas.")]
+Named = Annotated[list[str] | None, typer.Argument(help="Ports, as by --ports.")]
+Variants = Annotated[
+    bool, typer.Option("--variants", help="And their variants; of a single port, speed-ups are over it.")
+]
+Baseline = Annotated[str, typer.Option("--baseline", help="The port over which speed-ups are stated.")]
 Cases = Annotated[list[str], typer.Option("--cases", "-c", help="Cases, repeated or separated by commas.")]
 Threads = Annotated[list[str], typer.Option("--threads", "-t", help="Thread counts, repeated or separated by commas.")]
 Given = Annotated[Path | None, typer.Option("--manifest", "-m", help="A portbench.toml, or the folder it lies in.")]
@@ -83,7 +88,9 @@ def doctor_(
 
 @app.command()
 def check(
+    named: Named = None,
     ports: Ports = [],
+    variants: Variants = False,
     cases: Cases = [],
     threads: Threads = [],
     level: Level = "A5",
@@ -94,7 +101,8 @@ def check(
 ) -> None:
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
-        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads), seeds)
+        found = manifest.find(given)
+        job = run.plan(found, _chosen(found, named, ports, variants), _split(cases), _numbers(threads), seeds)
         job.level = _level(level)
         with Progress(quiet) as progress:
             run.prepare(job, progress)
@@ -113,7 +121,10 @@ def check(
 
 @app.command()
 def bench(
+    named: Named = None,
     ports: Ports = [],
+    variants: Variants = False,
+    baseline: Baseline = "",
     cases: Cases = [],
     threads: Threads = [],
     budget: Budget = None,
@@ -127,13 +138,25 @@ def bench(
 ) -> None:
     """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
     with _sentences():
-        wanted = Wanted(_split(ports), _split(cases), _split(threads), _seconds(budget), _share(precision), seed)
+        wanted = Wanted(
+            _split([*(named or []), *ports]),
+            _split(cases),
+            _split(threads),
+            _seconds(budget),
+            _share(precision),
+            seed,
+            variants,
+            baseline,
+        )
         _measure("bench", wanted, resume, given, results, as_json, quiet)
 
 
 @app.command()
 def compare(
+    named: Named = None,
     ports: Ports = [],
+    variants: Variants = False,
+    baseline: Baseline = "",
     cases: Cases = [],
     threads: Threads = [],
     budget: Budget = None,
@@ -147,8 +170,23 @@ def compare(
 ) -> None:
     """The main job: check every port, time those that agree, and print the table."""
     with _sentences():
-        wanted = Wanted(_split(ports), _split(cases), _split(threads), _seconds(budget), _share(precision), seed)
+        wanted = Wanted(
+            _split([*(named or []), *ports]),
+            _split(cases),
+            _split(threads),
+            _seconds(budget),
+            _share(precision),
+            seed,
+            variants,
+            baseline,
+        )
         _measure("compare", wanted, resume, given, results, as_json, quiet)
+
+
+def _chosen(found: manifest.Manifest, named: list[str] | None, ports: list[str], variants: bool) -> list[str]:
+    """The names of ports that were given, with those of their variants if these are asked for."""
+    names = _split([*(named or []), *ports])
+    return found.with_variants(names) if variants else names
 
 
 @dataclass(frozen=True)
@@ -161,6 +199,8 @@ class Wanted:
     budget: float | None
     precision: float | None
     seed: int | None
+    variants: bool = False
+    baseline: str = ""
 
     def plan(self, before: dict[str, Any], compare: manifest.Compare) -> Plan:
         """With what an interrupted session went by, or else the defaults, where nothing was given."""
@@ -180,18 +220,22 @@ def _measure(
 ) -> None:
     found = manifest.find(given)
     if resume:
-        if wanted.ports or wanted.cases or wanted.threads:
+        if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline:
             raise Refusal("--resume goes on with the ports, cases and threads of its session: give none of them")
         journal = session.Session.resume(resume)
         header = journal.so_far()
         if "ports_asked_for" not in header:
             raise Refusal(f"{resume} was made by an earlier portbench, and cannot be resumed")
+        found = found.against(header["baseline"]) if header["baseline"] else found
         job = run.plan(found, header["ports_asked_for"], list(header["cases"]), header["threads"])
         plan = wanted.plan(header["plan"], found.compare)
     else:
-        job = run.plan(found, wanted.ports, wanted.cases, _numbers(wanted.threads))
+        ports = _chosen(found, None, wanted.ports, wanted.variants)
+        only = wanted.ports[0] if wanted.variants and len(wanted.ports) == 1 else ""
+        found = found.against(wanted.baseline or only) if wanted.baseline or only else found
+        job = run.plan(found, ports, wanted.cases, _numbers(wanted.threads))
         plan = wanted.plan({}, found.compare)
-        journal = session.Session(results, run.header(job, command, plan, wanted.ports))
+        journal = session.Session(results, run.header(job, command, plan, ports))
     try:
         with Progress(quiet) as progress:
             run.prepare(job, progress)

@@ -33,6 +33,8 @@ def examine(manifest: Manifest) -> list[Finding]:
             Finding("C compiler", bool(linker), linker or f"none on the PATH, and {', '.join(needs)} cannot be linked")
         )
     for port in manifest.ports.values():
+        if port.variant_of:
+            continue
         lack = hosts.missing(manifest, port)
         try:
             detail = lack or hosts.toolchain_version(manifest, port)

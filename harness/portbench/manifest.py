@@ -45,7 +45,9 @@ class Port(_Table):
     build: list[str] = []  # executable host: a command; {output} is the program it must make
     run: list[str] = []  # executable host: the command that starts the port
     version: list[str] = []  # a command that prints the toolchain's version
+    environment: dict[str, str] = {}  # variables that it runs with
     install: str = ""  # how a person gets what is missing
+    variant_of: str = ""  # the port of which this is a variant, made by its table [ports.NAME.variants.VARIANT]
 
     @model_validator(mode="after")
     def _complete(self) -> Port:
@@ -120,7 +122,21 @@ class Manifest(_Table):
 
     def choose_ports(self, names: list[str]) -> list[Port]:
         """The ports of these names (all, or those of [compare], where none is named)."""
-        return [self.ports[n] for n in known("port", names or self.compare.ports or list(self.ports), self.ports)]
+        every = [name for name, port in self.ports.items() if not port.variant_of]
+        return [self.ports[n] for n in known("port", names or self.compare.ports or every, self.ports)]
+
+    def with_variants(self, names: list[str]) -> list[str]:
+        """These ports' names (or those that are chosen where none is named), each followed by those of its variants."""
+        chosen = [port.name for port in self.choose_ports(names)]
+        of = {name: [n for n, port in self.ports.items() if port.variant_of == name] for name in chosen}
+        if not any(of.values()):
+            raise Refusal(f"{', '.join(chosen)} {'have' if len(chosen) > 1 else 'has'} no variants in the manifest")
+        return [one for name in chosen for one in (name, *of[name])]
+
+    def against(self, baseline: str) -> Manifest:
+        """The same, with speed-ups over this port."""
+        known("port", [baseline], self.ports)
+        return self.model_copy(update={"compare": self.compare.model_copy(update={"baseline": baseline})})
 
 
 def spec_port(manifest: Manifest, source: Path) -> Port:
@@ -171,6 +187,7 @@ def read(path: Path) -> Manifest:
                 raise Refusal(f"{path}: a port may not be called '{SPEC_PORT}', which is the specification itself")
             if isinstance(port, dict):
                 port["name"] = name
+        ports |= _variants(path, ports)
     try:
         made = Manifest(root=path.resolve().parent, **table)
         known("port", [n for n in [*made.compare.ports, made.compare.baseline] if n], made.ports)
@@ -183,4 +200,16 @@ def read(path: Path) -> Manifest:
         raise Refusal(f"{path}: [compare]: {error}") from None
     except TypeError as error:
         raise Refusal(f"{path}: {error}") from None
+    return made
+
+
+def _variants(path: Path, ports: dict[str, Any]) -> dict[str, Any]:
+    """Each `[ports.NAME.variants.VARIANT]` as a port NAME:VARIANT, which is NAME but for the keys in it."""
+    made = {}
+    for name, port in ports.items():
+        variants = port.pop("variants", {}) if isinstance(port, dict) else {}
+        if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
+            raise Refusal(f"{path}: ports.{name}.variants must hold tables, each with the keys that differ")
+        for variant, different in variants.items():
+            made[f"{name}:{variant}"] = {**port, **different, "name": f"{name}:{variant}", "variant_of": name}
     return made

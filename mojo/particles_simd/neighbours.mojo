@@ -5,10 +5,13 @@ from particles.cells import Cell
 from particles.periodic import refuse_same_point, same_point, wrapped
 from particles.threads import Team
 from std.math import iota
+from std.sys.defines import get_defined_bool
 
 from .system import RIM, System
 from .vectors import LANES, Lanes, Rows, pack, whole_vectors
 
+comptime SORTED = get_defined_bool["sorted", True]()
+"""Whether particles are kept in the order of cells: not with `mojo build -D sorted=False`."""
 comptime FAR: Real = 1e150
 """Where nobody is; the square is finite."""
 
@@ -17,7 +20,8 @@ def rebuild(mut system: System, mut team: Team) raises:
     """Sort the particles, and list the neighbours anew, in more room if need be."""
     if system.periodic:
         wrap(system)
-    sort_particles(system)
+    comptime if SORTED:
+        sort_particles(system)
     make_images(system)
     sort_into_cells(system)
     while True:

@@ -3,6 +3,7 @@
 from std.bit import pop_count
 from std.memory import pack_bits
 from std.sys import CompilationTarget, llvm_intrinsic, simd_width_of
+from std.sys.defines import get_defined_bool
 
 from particles.arrays import PRECISION, Real, Vec
 
@@ -10,6 +11,8 @@ comptime LANES = 8 if simd_width_of[PRECISION]() >= 8 else 4
 """Eight with AVX-512; else four, of which the compiler makes what there is."""
 comptime Lanes = SIMD[PRECISION, LANES]
 """One number of each of so many particles."""
+comptime GATHERED = get_defined_bool["gathered", False]()
+"""Whether coordinates are gathered, not transposed: `mojo build -D gathered=True`."""
 comptime Rows = SIMD[DType.int32, LANES]
 """Where the rows of so many particles begin."""
 comptime Reals = Pointer[Real, _]
@@ -26,7 +29,14 @@ def whole_vectors(count: Int) -> Int:
 @always_inline
 def columns(x: Reals, j: Starts) -> Tuple[Lanes, Lanes, Lanes]:
     """The x, y and z of the particles whose rows begin at these places of x."""
-    comptime if LANES == 8:
+    comptime if GATHERED:
+        var rows = j.unsafe_load[width=LANES](0)
+        return (
+            x.unsafe_gather(rows),
+            x.unsafe_offset(1).unsafe_gather(rows),
+            x.unsafe_offset(2).unsafe_gather(rows),
+        )
+    elif LANES == 8:
         var a = row(x, j, 0).join(row(x, j, 4))
         var b = row(x, j, 1).join(row(x, j, 5))
         var c = row(x, j, 2).join(row(x, j, 6))

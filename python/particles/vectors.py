@@ -10,14 +10,20 @@ import operator
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.typeconv import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 
-LANES = (
-    8 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 4
-)  # of doubles; emulated where there are fewer
+
+def has_avx512():
+    """Of the processor that Numba compiles for: this one, or that which NUMBA_CPU_NAME names."""
+    if config.CPU_NAME not in (None, "host"):
+        return "+avx512f" in (config.CPU_FEATURES or "")
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+
+
+LANES = 8 if has_avx512() else 4  # of doubles; emulated where there are fewer
 _INT = ir.IntType(32)
 
 

@@ -53,7 +53,7 @@ class Ready:
         }
         if self.port.host == "julia":
             changed |= julia.environment(int(count))
-        return {**os.environ, **changed}
+        return {**os.environ, **changed, **self.port.environment}
 
 
 def search_path() -> str:

@@ -55,7 +55,7 @@ def hash_sources(manifest: Manifest, port: Port, toolchain: str) -> str:
     """SHA-256 over everything that decides what would run."""
     from portbench.hosts import source_files
 
-    settings = port.model_dump(exclude={"summary", "install", "language"}, exclude_defaults=True)
+    settings = port.model_dump(exclude={"summary", "install", "language", "variant_of"}, exclude_defaults=True)
     files = source_files(manifest.root, port.sources)
     contents = [(os.path.relpath(p, manifest.root), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files]
     return hash_text(settings, toolchain, processor(), contents)
