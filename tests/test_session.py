@@ -15,7 +15,7 @@ from conftest import ROOT
 from test_bad_input import write
 
 import portbench as package
-from portbench import session
+from portbench import hosts, session
 from portbench.errors import Refusal
 from portbench.report import summary, table
 
@@ -153,3 +153,20 @@ def test_the_readme_quotes_its_session() -> None:
     document = session.read(ROOT / "results" / "readme.json")
     assert table.markdown(document).strip() in (ROOT / "README.md").read_text()
     assert all(c["holds"] for c in document["certificates"])
+
+
+def test_lines_of_code_are_counted_without_what_is_said_about_them(tmp_path: Path) -> None:
+    texts = {
+        "a.py": '"""Doc."""\n\n# comment\ndef f():\n    """More\n    of it."""\n    return 1  # why\n',
+        "b.jl": '"Doc."\nf(x) =\n    x^2\n#= a\nblock =#\n',
+        "c.hpp": "// comment\n#pragma once\nint f() { return 1; } // why\n/* a\nblock */\n",
+        "d.mojo": '"""Doc."""\ndef f() -> Int:\n    # comment\n    return 1\n',
+        "e.unknown": "nobody knows\n",
+        "Project.toml": "name = 1\n",
+    }
+    counts = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        counts[name] = hosts.code_lines([tmp_path / name])
+    assert counts == {"a.py": 2, "b.jl": 2, "c.hpp": 2, "d.mojo": 2, "e.unknown": 0, "Project.toml": 0}
+    assert hosts.code_lines(sorted(tmp_path.iterdir())) == 8

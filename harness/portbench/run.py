@@ -345,4 +345,5 @@ def record_ports(job: Job, journal: Session) -> None:
             sources_hash=made.sources_hash if made else _spec_hash(job) if port.host == "spec" else "",
             build_command=made.build_command if made else "",
             build_seconds=made.build_seconds if made else None,
+            code_lines=hosts.code_lines(hosts.source_files(job.manifest.root, port.sources)),
         )

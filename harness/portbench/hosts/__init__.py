@@ -16,6 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
+from pygments.lexers import get_lexer_for_filename
+from pygments.token import Comment, String
+from pygments.util import ClassNotFound
 
 from portbench.errors import PortFailure
 from portbench.hosts import build, julia, memory
@@ -140,6 +143,26 @@ def toolchain_version(manifest: Manifest, port: Port) -> str:
     if said.returncode or not lines:
         raise PortFailure("missing", f"`{' '.join(port.version)}` ended with exit status {said.returncode}")
     return lines[0]
+
+
+def code_lines(files: list[Path]) -> int:
+    """Lines that hold more than comments, documentation and other strings; of files in no known language, none."""
+    lines = set()
+    for file in files:
+        try:
+            lexer = get_lexer_for_filename(file.name)
+            text = file.read_text(encoding="utf-8")
+        except (ClassNotFound, UnicodeDecodeError):
+            continue
+        if file.suffix == ".toml":  # what a package needs, not what it does
+            continue
+        line = 0
+        for kind, token in lexer.get_tokens(text):
+            said = kind in String or (kind in Comment and kind not in Comment.Preproc)  # #include is code
+            if token.strip() and not said:
+                lines.add((file, line))
+            line += token.count("\n")
+    return len(lines)
 
 
 def source_files(root: Path, sources: list[str]) -> list[Path]:

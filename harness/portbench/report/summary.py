@@ -31,6 +31,7 @@ class Row:
     start: float | None  # seconds, median over the warm rounds
     first_call: float | None  # seconds to load and step once with nothing compiled; of the port's first case only
     build: float | None  # seconds
+    code_lines: int | None  # of its sources, what it shares with other ports too
     memory: int | None  # bytes, peak
     warm_up: str  # "flat", "warm-up", "slowdown", "no steady state", "inconsistent"; empty where steps take too long
     refusal: str  # why there is no figure
@@ -103,6 +104,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         start=float(np.median(warm_starts)) / 1e9 if timed and warm_starts else None,
         first_call=sum(first) / 1e9 if timed and first else None,
         build=port["build_seconds"],
+        code_lines=port.get("code_lines"),
         memory=peak if timed and peak else None,
         warm_up=_warm_up(document, here) if timed else "",
         refusal=refusal,

@@ -17,14 +17,14 @@ _KEY = (
     "agrees: the highest rung reached with all below it; /n is a free run of n steps inside the envelope of the\n"
     "rounding twins. Times are medians; x is how many times faster than; ± is half the 95 % interval; = is a tie.\n"
     "start: until the process answers. first: load and step once, nothing compiled before (of the case that came\n"
-    "first). MB: peak of the process."
+    "first). MB: peak of the process. lines: of code in the port's sources, with what it shares with others."
 )
 
 
 def columns(document: dict[str, Any]) -> list[str]:
     base = [f"x {document['baseline']}"] if document["baseline"] else []
     time = f"ns/{document['unit']}/step"
-    return ["port", "agrees", time, "x spec", *base, "start s", "first s", "build s", "MB"]
+    return ["port", "agrees", time, "x spec", *base, "start s", "first s", "build s", "MB", "lines"]
 
 
 def cells(row: Row, document: dict[str, Any]) -> list[str]:
@@ -34,7 +34,7 @@ def cells(row: Row, document: dict[str, Any]) -> list[str]:
     if document["baseline"]:
         shown.append(estimate(row.over_baseline))
     shown += [_seconds(row.start), _seconds(row.first_call), _seconds(row.build)]
-    return [*shown, f"{row.memory / 1e6:.0f}" if row.memory else ""]
+    return [*shown, f"{row.memory / 1e6:.0f}" if row.memory else "", f"{row.code_lines}" if row.code_lines else ""]
 
 
 def estimate(e: Estimate | None, ratio: bool = True) -> str:
