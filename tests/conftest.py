@@ -54,9 +54,9 @@ def need(bundled: Manifest, name: str) -> None:
     lack = hosts.missing(bundled, bundled.ports[name])
     if not lack and name.startswith("cpp") and sys.platform == "darwin":
         lack = "Apple's c++ has no OpenMP"
-    if not lack and name == "cpp-simd" and _gcc_before_12():
+    if not lack and name.partition(":")[0] == "cpp-simd" and _gcc_before_12():
         lack = bundled.ports[name].install
-    if lack and name in REQUIRED:
+    if lack and name.partition(":")[0] in REQUIRED:
         pytest.fail(f"PORTBENCH_REQUIRE names {name}, and {lack}")
     if lack:
         pytest.skip(lack)

@@ -51,8 +51,19 @@ def test_mojo_in_float32(bundled: Manifest) -> None:
 @TARGETS_OF_X86_64
 def test_mojo_vectors_of_four_lanes(bundled: Manifest) -> None:
     """As they are built for processors without AVX-512."""
-    need(bundled, "mojo")
+    need(bundled, "mojo-simd")
     mojo_test("test_simd.mojo", "--target-cpu", "x86-64-v3")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("-D", "gathered=True"), ("-D", "sorted=False"), ("--fp-mode", "contract=off")],
+    ids=lambda flags: flags[1],
+)
+def test_mojo_variants(flags: tuple[str, ...], bundled: Manifest) -> None:
+    """Each freedom left out, as the manifest's variants of mojo-simd do."""
+    need(bundled, "mojo-simd")
+    mojo_test("test_simd.mojo", *flags)
 
 
 def test_there_are_mojo_tests() -> None:
@@ -107,7 +118,7 @@ def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bund
     # Not the capacity of Mojo's own lists: an empty one's address is none that the sanitizer takes.
     checked = {"ASAN_OPTIONS": "detect_leaks=0:detect_container_overflow=0"}
     some = {"thin": {"base": "gas-4k", "density": 1e-3}, "wide": {"base": "tiny-walls", "cutoff": 50.0}}
-    for case in specification.cases(["tiny", "walls-500", *some], {**found.cases, **some}):
+    for case in specification.cases(["tiny", "walls-500", "melt-4k", *some], {**found.cases, **some}):
         with Exchange(hosts.start(ready, 2, 120, checked), specification) as x:
             x.port.hello()
             x.load(case.parameters, specification.disordered_state(case.parameters))
@@ -122,10 +133,10 @@ def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bund
 def test_variants_are_right_too(variant: str, bundled: Manifest, portbench: Callable) -> None:
     """For processors that lack AVX-512, and AVX too."""
     need(bundled, variant)
-    done = portbench("check", variant, "--cases", "tiny", "--json", "--quiet", cwd=ROOT)
+    done = portbench("check", variant, "--cases", "tiny,tiny-walls", "--json", "--quiet", cwd=ROOT)
     said = json.loads(done.stdout)
     assert done.returncode == 0, said
-    assert [c["level"] for c in said["certificates"]] == ["A5"]
+    assert [c["level"] for c in said["certificates"]] == ["A5", "A5"]
 
 
 def test_julia(bundled: Manifest) -> None:

@@ -126,6 +126,8 @@ def test_a_port_may_refuse_what_its_manifest_names(portbench, tmp_path: Path) ->
             refused = levels[level]["evidence"].get("refused", [])
             assert refused == ["the probe 'the longest time step' (because)"] * (port != "right")
             assert all(words in levels[level]["finding"] for words in refused)
+        said = json.loads(done.stdout)["certificates"][0]["finding"]
+        assert ("it refuses the probe 'the longest time step' (because)" in said) == (port != "right")
     (tmp_path / "portbench.toml").write_text(
         text.replace("[ports.right]", '[ports.right]\nrefuses = { "a broken string" = "because" }')
     )

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import ROOT
+from rich.console import Console
 from test_bad_input import write
 
 import portbench as package
@@ -170,3 +172,16 @@ def test_lines_of_code_are_counted_without_what_is_said_about_them(tmp_path: Pat
         counts[name] = hosts.code_lines([tmp_path / name])
     assert counts == {"a.py": 2, "b.jl": 2, "c.hpp": 2, "d.mojo": 2, "e.unknown": 0, "Project.toml": 0}
     assert hosts.code_lines(sorted(tmp_path.iterdir())) == 8
+
+
+def test_no_figure_is_cut_off_on_a_narrow_terminal() -> None:
+    """Nor where ports have long names."""
+    document = session.read(ROOT / "results" / "readme.json")
+    for name in ("mojo", "mojo-simd:unsorted"):
+        renamed = json.loads(json.dumps(document).replace('"mojo"', f'"{name}"'))
+        console = Console(width=80, file=StringIO(), force_terminal=False)
+        table.print_tables(renamed, console)
+        assert isinstance(console.file, StringIO)
+        shown = console.file.getvalue()
+        assert "…" not in shown
+        assert max(len(line) for line in shown.split("note")[0].splitlines()) <= 80

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
-from portbench import manifest, session
+from portbench import hosts, manifest, session
 
 VARIANTS = """
 [ports.right.variants.slow]
@@ -35,6 +35,15 @@ def test_a_variant_is_its_port_but_for_its_keys(tmp_path: Path) -> None:
     assert [port.name for port in found.choose_ports([])] == ["right"]  # unless they are asked for
 
 
+def test_its_environment_reaches_it(tmp_path: Path) -> None:
+    found = manifest.read(with_variants(tmp_path))
+    said = {}
+    for name in ("right", "right:slow"):
+        with hosts.start(hosts.prepare(found, found.ports[name]), 1, 60) as port:
+            said[name] = port.hello()["device"]
+    assert said == {"right": "cpu", "right:slow": "yes"}
+
+
 def test_they_are_checked_and_timed_beside_their_port(portbench, tmp_path: Path) -> None:
     """One that is wrong is refused like any port; speed-ups are over the port itself."""
     with_variants(tmp_path)
@@ -57,6 +66,7 @@ def test_what_is_wrong_is_said(portbench, tmp_path: Path) -> None:
     for arguments, words in (
         (["bench", "right", "--baseline", "left"], "There is no port 'left'"),
         (["bench", "right:slow", "--variants"], "right:slow has no variants"),
+        (["bench", "right", "--baseline", "right:slow"], "right:slow is not among the ports that are timed"),
     ):
         done = portbench(*arguments, "--quiet")
         assert done.returncode == 2

@@ -64,7 +64,7 @@ struct System {
         }
         first.resize(cubes + 1);
         count.resize(n);
-        width = whole_vectors(static_cast<std::size_t>(std::min(27.0 * n, 6 * density * std::pow(reach(), 3))) + 16);
+        width = whole_vectors(static_cast<std::size_t>(std::min((p.periodic ? 27.0 : 1.0) * n, 6 * density * std::pow(reach(), 3))) + 16);
         neighbours.resize(n * width);
     }
 };

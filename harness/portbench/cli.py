@@ -102,7 +102,8 @@ def check(
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
         found = manifest.find(given)
-        job = run.plan(found, _chosen(found, named, ports, variants), _split(cases), _numbers(threads), seeds)
+        names = _split([*(named or []), *ports])
+        job = run.plan(found, names, _split(cases), _numbers(threads), seeds, variants)
         job.level = _level(level)
         with Progress(quiet) as progress:
             run.prepare(job, progress)
@@ -183,12 +184,6 @@ def compare(
         _measure("compare", wanted, resume, given, results, as_json, quiet)
 
 
-def _chosen(found: manifest.Manifest, named: list[str] | None, ports: list[str], variants: bool) -> list[str]:
-    """The names of ports that were given, with those of their variants if these are asked for."""
-    names = _split([*(named or []), *ports])
-    return found.with_variants(names) if variants else names
-
-
 @dataclass(frozen=True)
 class Wanted:
     """What was given on the command line, and what was not."""
@@ -227,15 +222,18 @@ def _measure(
         if "ports_asked_for" not in header:
             raise Refusal(f"{resume} was made by an earlier portbench, and cannot be resumed")
         found = found.against(header["baseline"]) if header["baseline"] else found
-        job = run.plan(found, header["ports_asked_for"], list(header["cases"]), header["threads"])
+        asked = header["ports_asked_for"]
+        variants = header.get("variants", False)
+        job = run.plan(found, asked, list(header["cases"]), header["threads"], variants=variants)
         plan = wanted.plan(header["plan"], found.compare)
     else:
-        ports = _chosen(found, None, wanted.ports, wanted.variants)
         only = wanted.ports[0] if wanted.variants and len(wanted.ports) == 1 else ""
         found = found.against(wanted.baseline or only) if wanted.baseline or only else found
-        job = run.plan(found, ports, wanted.cases, _numbers(wanted.threads))
+        job = run.plan(found, wanted.ports, wanted.cases, _numbers(wanted.threads), variants=wanted.variants)
+        if wanted.baseline and wanted.baseline not in [port.name for port in job.ports]:
+            raise Refusal(f"--baseline {wanted.baseline} is not among the ports that are timed: name it with them")
         plan = wanted.plan({}, found.compare)
-        journal = session.Session(results, run.header(job, command, plan, ports))
+        journal = session.Session(results, run.header(job, command, plan, wanted.ports, wanted.variants))
     try:
         with Progress(quiet) as progress:
             run.prepare(job, progress)

@@ -41,7 +41,7 @@ class Port(_Table):
     project: str = ""  # julia host: the folder with Project.toml
     packages: list[str] = []  # julia host: weak dependencies in it that this port loads
     requires: list[str] = []  # Python modules that must be importable
-    refuses: dict[str, str] = {}  # probes of the specification that it must refuse, and why
+    refuses: dict[str, str] = {}  # probes of the specification that it may refuse, and why
     build: list[str] = []  # executable host: a command; {output} is the program it must make
     run: list[str] = []  # executable host: the command that starts the port
     version: list[str] = []  # a command that prints the toolchain's version

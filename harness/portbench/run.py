@@ -50,8 +50,17 @@ class Job:
         return all(c.holds for c in self.certificates) and not set(self.missing) & set(self.asked_for)
 
 
-def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[int], seeds: int = 0) -> Job:
-    """Refusal, in one sentence, if any of it cannot be. With `seeds`, each case with seed = 1 ... seeds."""
+def plan(
+    manifest: Manifest,
+    ports: list[str],
+    cases: list[str],
+    threads: list[int],
+    seeds: int = 0,
+    variants: bool = False,
+) -> Job:
+    """Refusal, in one sentence, if any of it cannot be. With `seeds`, each case with seed = 1 ... seeds; with
+    `variants`, each port with its own.
+    """
     specification = contract.load(manifest)
     if not manifest.ports:
         raise Refusal(f"{manifest.path} has no [ports.NAME] table: there is nothing to compare")
@@ -63,7 +72,12 @@ def plan(manifest: Manifest, ports: list[str], cases: list[str], threads: list[i
         own |= {name: {"base": name.partition("#")[0], "seed": int(name.partition("#")[2])} for name in names}
     required = os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()
     known("port", required, manifest.ports)
-    chosen = manifest.choose_ports(ports)
+    chosen = manifest.choose_ports(manifest.with_variants(ports) if variants else ports)
+    probes = list(specification.probes(float))
+    for port in chosen:
+        for name in port.refuses:
+            if name not in probes:
+                raise Refusal(f"[ports.{port.name}] refuses the probe '{name}', which the specification does not have")
     if any(n < 1 for n in threads):
         raise Refusal(f"--threads {min(threads)} must be at least 1")
     return Job(
@@ -308,11 +322,12 @@ def still_the_same(job: Job, journal: Session) -> None:
         raise Refusal(f"The {', '.join(changed)} changed since {journal.journal} began: begin a new session")
 
 
-def header(job: Job, command: str, plan: Plan, ports: list[str]) -> dict[str, Any]:
+def header(job: Job, command: str, plan: Plan, ports: list[str], variants: bool) -> dict[str, Any]:
     """What a session says before its first record; enough to go on with it after an interruption."""
     return {
         "command": command,
         "ports_asked_for": ports,
+        "variants": variants,
         "plan": asdict(plan),
         "project": job.manifest.project.name,
         "baseline": job.manifest.compare.baseline,

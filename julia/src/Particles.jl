@@ -13,8 +13,8 @@ A box with N particles costs O(N) a step, because a particle looks only at its l
 Particles are divided among threads in chunks. A task writes only to particles of its own chunk
 and every sum has a fixed order, so the results do not depend on the number of threads.
 
-A point may be laid out as any `SVector` of at least three numbers: the extension ParticlesSIMDExt
-has other loops for `SVector{4,Float64}`, in explicit vectors.
+A point is laid out as `SVector{3,T}`. The extension ParticlesSIMDExt, there if SIMD is loaded, adds
+loops in explicit vectors for `SVector{4,Float64}`, the fourth number zero.
 """
 module Particles
 

@@ -138,7 +138,7 @@ function find_candidates!(candidates, cells, cell)
     (; point, x, y, z, near) = candidates
     found = 0
     for a in -cells.span:cells.span, b in -cells.span:cells.span
-        first, last = run(cells, cell + (a * cells.size[2] + b) * cells.size[3])
+        first, last = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
         room = found + last - first + 1
         room <= length(point) || reserve!(candidates, 2room)
         @inbounds for k in first:last
@@ -151,7 +151,7 @@ function find_candidates!(candidates, cells, cell)
 end
 
 "First and last `k` of the points in a cell and in those up to the span before and behind it along z."
-@inline run(cells, cell) = @inbounds cells.offset[cell-cells.span] + 1, Int(cells.offset[cell+cells.span+1])
+@inline run_of_cells(cells, cell) = @inbounds cells.offset[cell-cells.span] + 1, Int(cells.offset[cell+cells.span+1])
 
 "Whether a pair that was not listed may have come within the cutoff."
 moved_too_far(system) = maximum(chunk -> chunk.moved, system.chunks) > may_move(system)^2

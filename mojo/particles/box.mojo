@@ -20,7 +20,7 @@ trait Box(Copyable, Deinitable, Movable):
         ...
 
     def begin(mut self, mut team: Team) raises:
-        """List the neighbours; an Error if two particles are at one point."""
+        """Make it ready to run; an Error if two particles are at one point."""
         ...
 
     def advance(mut self, steps: Int, mut team: Team) raises:

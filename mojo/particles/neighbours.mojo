@@ -1,8 +1,9 @@
 """The list of neighbours, and how long it holds."""
 
-from .arrays import EPSILON, Real, Vec, square
+from .arrays import Real, Vec, square
 from .cells import sort_into_cells
 from .images import make_images, wrap
+from .periodic import may_move
 from .system import System
 from .threads import Team
 
@@ -59,10 +60,7 @@ def measure_moves(mut system: System, number: Int):
 
 def moved_too_far(system: System) -> Bool:
     """Whether two particles that are not listed may have come within the cutoff."""
-    # Half the skin each; a little less, so that rounding cannot lose a pair:
-    # neither that of distances, nor that of places in the grid of cells.
-    var places = system.box.reduce_max() + 2 * system.reach()
-    var limit = max(0.499999 * system.skin - 4 * EPSILON * places, 0)
+    var limit = may_move(system.skin, system.reach(), system.box)
     for ref part in system.parts:
         if part.moved2 > limit * limit:
             return True

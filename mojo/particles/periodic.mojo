@@ -1,8 +1,8 @@
-"""Points of a box, periodic or not."""
+"""Points of a box, periodic or not, and how far they may go."""
 
 from std.math import floor
 
-from .arrays import Vec
+from .arrays import EPSILON, Real, Vec
 
 
 def wrapped(box: Vec, x: Vec) -> Vec:
@@ -10,6 +10,17 @@ def wrapped(box: Vec, x: Vec) -> Vec:
     var inside = x - box * floor(x / box)
     # -1e-17 is wrapped to just the side by rounding.
     return (inside.ge(0) & inside.lt(box)).select(inside, Vec(0))
+
+
+def may_move(skin: Real, reach: Real, box: Vec) -> Real:
+    """How far each particle may go before two that are not listed can have come
+    within the cutoff: half the skin.
+
+    A little less, so that rounding cannot lose a pair: neither that of
+    distances, nor that of places in the grid of cells.
+    """
+    var places = box.reduce_max() + 2 * reach
+    return max(0.499999 * skin - 4 * EPSILON * places, 0)
 
 
 def same_point(x: Vec, y: Vec, box: Vec, periodic: Bool) -> Bool:

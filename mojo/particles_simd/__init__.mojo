@@ -1,7 +1,7 @@
 """Particles in a box with explicit vectors: the tuned port.
 
-The steps are those of the package `particles`, of which this one uses all that
-has nothing to do with speed. What differs:
+The steps are those of the package `particles`, of which this one uses files,
+protocol, threads, parameters and observables. What differs:
 
 * As many neighbours as a vector has lanes are looked at together. Their rows x y z 0,
   a load each, are transposed in registers: three gathers take three times as long.

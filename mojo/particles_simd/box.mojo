@@ -1,6 +1,6 @@
 """A box as the modules beside this one lay it out."""
 
-from particles.arrays import PRECISION, Real, Vec
+from particles.arrays import PRECISION, Vec
 from particles.box import Box, Shown
 from particles.observe import observe
 from particles.parameters import Parameters

@@ -1,8 +1,7 @@
 """Images, cells and the list of neighbours, and how long it holds."""
 
-from particles.arrays import EPSILON, Real, Vec
-from particles.cells import Cell
-from particles.periodic import refuse_same_point, same_point, wrapped
+from particles.arrays import Real, Vec
+from particles.periodic import may_move, refuse_same_point, same_point, wrapped
 from particles.threads import Team
 from std.math import iota
 from std.sys.defines import get_defined_bool
@@ -23,6 +22,8 @@ def rebuild(mut system: System, mut team: Team) raises:
     comptime if SORTED:
         sort_particles(system)
     make_images(system)
+    if system.total() > Int(Int32.MAX) // 4:
+        raise Error("particles and images cannot be listed in 32 bits")
     sort_into_cells(system)
     while True:
         team.share[list_neighbours](system)
@@ -219,10 +220,7 @@ def list_run(mut system: System, i: Int, first: Int, end: Int, to: Int) -> Int:
 
 def moved_too_far(system: System) -> Bool:
     """Whether two particles that are not listed may have come within the cutoff."""
-    # Half the skin each; a little less, so that rounding cannot lose a pair:
-    # neither that of distances, nor that of places in the grid of cells.
-    var places = system.box.reduce_max() + 2 * system.reach()
-    var limit = max(0.499999 * system.skin - 4 * EPSILON * places, 0)
+    var limit = may_move(system.skin, system.reach(), system.box)
     for ref part in system.parts:
         if part.moved2 > limit * limit:
             return True

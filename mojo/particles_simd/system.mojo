@@ -127,7 +127,8 @@ struct System(Copyable, Movable):
         # A guess, half as much again as a liquid has: there will be more room
         # if need be.
         var density = Real(n) / self.box.reduce_mul()
-        var near = min(6 * density * reach**3, 27 * Real(n))
+        var most_near = Real(27 * n if self.periodic else n)
+        var near = min(6 * density * reach**3, most_near)
         self.width = whole_vectors(Int(near) + 2 * LANES)
         self.neighbour = List[Int32](length=n * self.width, fill=0)
         self.neighbours = List[Int32](length=n, fill=0)

@@ -4,21 +4,17 @@ from std.testing import TestSuite, assert_almost_equal, assert_equal
 from std.testing import assert_raises, assert_true
 
 from particles.arrays import Real, Vec
-from particles.box import Box
 from particles.plain import PlainBox
 from particles.threads import Team
 from particles_simd import TunedBox
 from particles_simd.neighbours import rebuild
-from particles_simd.vectors import LANES, Lanes, Rows, columns, pack, sums
+from particles_simd.vectors import LANES, Rows, columns, pack, sums
 
 from states import ROUNDING, jittered, parameters, same, scattered
 
 
 def test_vectors() raises:
-    var numbers = List[Real]()
     var start = List[Int32]()
-    for i in range(4 * LANES):
-        numbers.append(Real(i))
     var table = List[Vec](length=LANES, fill=Vec(0))
     for i in range(LANES):
         table[i] = Vec(Real(i), Real(10 * i), Real(100 * i), 0)

@@ -1,6 +1,13 @@
-"""What the Python-hosted ports refuse to load. Each complaint is one sentence."""
+"""What the Python-hosted ports refuse to load, each in one sentence; and what they are asked for beside."""
+
+import os
 
 import numpy as np
+
+
+def threads():
+    """How many the harness asks for."""
+    return int(os.environ.get("PORTBENCH_THREADS", "1"))
 
 
 def check(parameters, state):

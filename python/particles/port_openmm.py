@@ -8,8 +8,8 @@ times in ps, its units are consistent, so that all numbers here are as in the sp
 import numpy as np
 import openmm
 
-from particles.checks import check, check_forces
-from particles.yardsticks import observed, stacked, threads
+from particles.checks import check, check_forces, threads
+from particles.yardsticks import observed, stacked
 
 STEPS, ENERGY, VIRIAL = 0, 1, 2  # groups of forces: what a step needs, and what is asked for when looking
 

@@ -17,9 +17,9 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, models, regist
 
 
 def has_avx512():
-    """Of the processor that Numba compiles for: this one, or that which NUMBA_CPU_NAME names."""
-    if config.CPU_NAME not in (None, "host"):
-        return "+avx512f" in (config.CPU_FEATURES or "")
+    """Of the processor that Numba compiles for: this one, or one with just the NUMBA_CPU_FEATURES."""
+    if config.CPU_FEATURES is not None:
+        return "+avx512f" in config.CPU_FEATURES
     return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 
 

@@ -1,13 +1,6 @@
 """What the ports to molecular dynamics packages share: these are hosted, checked and timed like any other port."""
 
-import os
-
 import numpy as np
-
-
-def threads():
-    """What the harness asks for."""
-    return int(os.environ.get("PORTBENCH_THREADS", "1"))
 
 
 def wrapped(box, x):

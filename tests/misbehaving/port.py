@@ -27,7 +27,10 @@ def say(text: str) -> None:
 def hello() -> str:
     threads = 7 if MODE == "lies about its threads" else 1
     protocol = 2 if MODE == "speaks another protocol" else 1
-    return f"ok protocol={protocol} port=bad language=Python version=3 threads={threads} precision=float64 device=cpu"
+    device = os.environ.get("SLOWLY", "cpu")
+    return (
+        f"ok protocol={protocol} port=bad language=Python version=3 threads={threads} precision=float64 device={device}"
+    )
 
 
 def load(folder: str) -> str:

@@ -17,7 +17,7 @@ from portbench.agreement.levels import Verdict
 from portbench.agreement.microscope import Guess, Sight, look
 from portbench.agreement.reference import Reference, ladder, probe_name
 from portbench.contract import Case, Fields, Specification
-from portbench.errors import PortFailure, Refusal
+from portbench.errors import PortFailure
 from portbench.hosts import Ready, build
 from portbench.protocol import Exchange
 
@@ -51,7 +51,10 @@ class Certificate:
     def finding(self) -> str:
         """The sentence that matters: of the first level that failed, or of the last."""
         failed = [v for v in self.verdicts if not v.passed]
-        return f"{failed[0].level}: {failed[0].finding}" if failed else self.verdicts[-1].finding
+        if failed:
+            return f"{failed[0].level}: {failed[0].finding}"
+        refused = dict.fromkeys(name for v in self.verdicts for name in v.evidence.get("refused", []))
+        return self.verdicts[-1].finding + (f"; it refuses {', '.join(refused)}" if refused else "")
 
     @property
     def sight(self) -> Sight | None:
@@ -129,7 +132,7 @@ def check(
     verdicts: list[Verdict] = []
     try:
         x = connection.exchange()
-        for climb in _climbs(x, reference, invariants, threads, statistics, _refusals(ready, reference)):
+        for climb in _climbs(x, reference, invariants, threads, statistics, _refused(ready)):
             verdicts.append(climb())
             if not verdicts[-1].passed:
                 seen = look(x, reference, verdicts[-1])
@@ -158,14 +161,9 @@ def check(
     )
 
 
-def _refusals(ready: Ready, reference: Reference) -> dict[str, str]:
-    """What the manifest says that this port refuses, by the names of the questions."""
-    asked = {question.name for question in [*reference.kernel, *reference.few_steps]}
-    refuses = {probe_name(name): why for name, why in ready.port.refuses.items()}
-    for name in refuses:
-        if name not in asked:
-            raise Refusal(f"[ports.{ready.port.name}] refuses {name}, which the specification does not have")
-    return refuses
+def _refused(ready: Ready) -> dict[str, str]:
+    """What the manifest says that this port may refuse, by the names of the questions."""
+    return {probe_name(name): why for name, why in ready.port.refuses.items()}
 
 
 def _climbs(

@@ -106,7 +106,7 @@ def prepare(manifest: Manifest, port: Port) -> Ready:
         worker += ["--project", str((manifest.root / port.project).resolve()), "--packages", *port.packages]
     for folder in manifest.python_path():
         worker += ["--path", str(folder)]
-    seconds = julia.prepare(worker, digest) if port.host == "julia" else None
+    seconds = julia.prepare(worker, digest, port.environment) if port.host == "julia" else None
     return Ready(port, manifest, worker, digest, toolchain, seconds)
 
 

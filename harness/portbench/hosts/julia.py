@@ -79,14 +79,17 @@ def install() -> None:
     juliapkg.resolve()
 
 
-def prepare(worker: list[str], digest: str) -> float:
-    """Start the port once, so that its packages are there and compiled; the seconds that this took."""
+def prepare(worker: list[str], digest: str, own: dict[str, str]) -> float:
+    """Start the port once, so that its packages are there and compiled; the seconds that this took. `own` is what
+    the manifest adds to its environment.
+    """
     from portbench.protocol import RunningPort
 
     record = build.cache_folder() / "build" / f"julia-{digest[:16]}" / "build.json"
     if record.is_file():
         return float(json.loads(record.read_text())["seconds"])
-    with RunningPort("julia", worker, {**os.environ, **environment(1)}, Path.cwd(), LONGEST_PREPARATION) as port:
+    given = {**os.environ, **environment(1), **own}
+    with RunningPort("julia", worker, given, Path.cwd(), LONGEST_PREPARATION) as port:
         try:
             port.hello()
         except PortFailure as error:

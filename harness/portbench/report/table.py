@@ -17,11 +17,12 @@ _KEY = (
     "agrees: the highest rung reached with all below it; /n is a free run of n steps inside the envelope of the\n"
     "rounding twins. Times are medians; x is how many times faster than; ± is half the 95 % interval; = is a tie.\n"
     "start: until the process answers. first: load and step once, nothing compiled before (of the case that came\n"
-    "first). MB: peak of the process. lines: of code in the port's sources, with what it shares with others."
+    "first). MB: peak of the process."
 )
 
 
 def columns(document: dict[str, Any]) -> list[str]:
+    """On a terminal all but the last, which has no room there."""
     base = [f"x {document['baseline']}"] if document["baseline"] else []
     time = f"ns/{document['unit']}/step"
     return ["port", "agrees", time, "x spec", *base, "start s", "first s", "build s", "MB", "lines"]
@@ -71,11 +72,12 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
         some = [r for r in every if (r.case, r.threads) == (case, threads)]
         title = _title(document, case, threads)
         table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for k, name in enumerate(columns(document)):
-            table.add_column(_narrow(name), justify="left" if k < 2 else "right", no_wrap=True)
+        for k, name in enumerate(columns(document)[:-1]):
+            # a long name of a port takes two lines
+            table.add_column(_narrow(name), justify="left" if k < 2 else "right", no_wrap=k > 0, overflow="fold")
         for row in some:
             if row.time is not None:
-                table.add_row(*cells(row, document))
+                table.add_row(*cells(row, document)[:-1])
         if table.row_count:
             console.print(table)
     for sentence in refusals(every):

@@ -12,7 +12,7 @@ The steps are those of `Particles`, and all functions that are not here are its 
 """
 module ParticlesSIMDExt
 
-using Particles: Particles, System, Tuned, cell_at, pair_force, run
+using Particles: Particles, System, Tuned, cell_at, pair_force, run_of_cells
 using PrecompileTools: @compile_workload
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 using StaticArrays: SVector

@@ -23,7 +23,7 @@ function list_neighbours!(system, chunk, ::Val{W}) where {W}
         here = position[i]
         cell = cell_at(cells, here)
         for a in -span:span, b in -span:span
-            first, last = run(cells, cell + (a * size[2] + b) * size[3])
+            first, last = run_of_cells(cells, cell + (a * size[2] + b) * size[3])
             room = listed + last - first + 2W       # as whole vectors, and to fill up
             room <= length(neighbours) || resize!(neighbours, 2room)
             listed += list_run!(neighbours, listed + 1, cells, first, last, Int32(i), here, reach2, Val(W))

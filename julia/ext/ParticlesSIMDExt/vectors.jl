@@ -1,7 +1,8 @@
 # Vectors of as many lanes as the processor has for one number of each particle.
 
 const CPUID = Base.BinaryPlatforms.CPUID
-const AVX512 = Sys.ARCH === :x86_64 && CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) &&
+# Where Julia compiles for another processor than this, what that one has is not asked.
+const AVX512 = Sys.ARCH === :x86_64 && unsafe_string(Base.JLOptions().cpu_target) == "native" && CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) &&
                CPUID.test_cpu_feature(CPUID.JL_X86_avx512vl)
 "Eight with AVX-512; else four, of which the compiler makes what there is."
 const LANES = AVX512 ? 8 : 4
