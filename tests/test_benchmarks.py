@@ -50,3 +50,23 @@ def test_a_wrong_port_has_no_speed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "AssertionError: " in done.stdout
     assert not (tmp_path / "found.json").exists() or "benchmarks" not in (tmp_path / "found.json").read_text()
+
+
+def test_what_the_readme_says_of_the_measuring_is_in_results() -> None:
+    """The false alarms and planted slowdowns of `portbench selfcheck`, which must be as few and as many as promised."""
+    document = json.loads((ROOT / "results" / "selfcheck.json").read_text())
+    none, one, two, five = document["rates"]
+    assert len(document["tries"]) == none["tries"] == 200
+    assert [r["planted"] for r in document["rates"]] == [0.0, 0.01, 0.02, 0.05]
+    assert none["rate"] <= 0.05
+    assert two["rate"] >= 0.8
+    assert five["rate"] >= 0.95
+    readme = " ".join((ROOT / "README.md").read_text().split())
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.1f} %"
+
+    assert f"in {percent(none['rate'])} of 200 tries" in readme
+    assert f"(95 % interval {percent(none['low'])} to {percent(none['high'])})" in readme
+    for rate in (five, two, one):
+        assert f"{100 * rate['planted']:.0f} % in {percent(rate['rate'])}" in readme
