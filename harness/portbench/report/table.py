@@ -49,7 +49,9 @@ def estimate(e: Estimate | None, ratio: bool = True) -> str:
 
 def _narrow(heading: str) -> str:
     """On two lines, so that the table fits 80 columns."""
-    return heading.replace("/step", "\n/step").replace(" s", "\ns") if heading != "x spec" else heading
+    if heading.startswith("x "):
+        return heading.replace(":", "\n:")
+    return heading.replace("/step", "\n/step").replace(" s", "\ns")
 
 
 def _seconds(value: float | None) -> str:
@@ -77,7 +79,8 @@ def print_tables(document: dict[str, Any], console: Console) -> None:
             table.add_column(_narrow(name), justify="left" if k < 2 else "right", no_wrap=k > 0, overflow="fold")
         for row in some:
             if row.time is not None:
-                table.add_row(*cells(row, document)[:-1])
+                name, *others = cells(row, document)[:-1]
+                table.add_row(name.replace(":", "\n:"), *others)
         if table.row_count:
             console.print(table)
     for sentence in refusals(every):
