@@ -157,6 +157,24 @@ def test_the_readme_quotes_its_session() -> None:
     assert all(c["holds"] for c in document["certificates"])
 
 
+@pytest.mark.parametrize("name", ["tuned", "variants", "avx2"])
+def test_the_page_on_performance_quotes_its_sessions(name: str) -> None:
+    document = session.read(ROOT / "results" / f"{name}.json")
+    assert table.markdown(document).strip() in (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_the_page_on_performance_quotes_the_busy_program() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    rows = json.loads((ROOT / "results" / "contention.json").read_text())["rows"]
+    assert {row["port"] for row in rows} >= {"cpp-simd", "mojo-simd", "julia-simd", "numba-simd"}
+    for row in rows:
+        two, busy = (
+            f"{e['value']:.2f} ({e['low']:.2f} to {e['high']:.2f})"
+            for e in (row["two_over_one"], row["two_while_busy_over_one_alone"])
+        )
+        assert f"| {row['port']} | {two} | {busy} |" in page
+
+
 def test_lines_of_code_are_counted_without_what_is_said_about_them(tmp_path: Path) -> None:
     texts = {
         "a.py": '"""Doc."""\n\n# comment\ndef f():\n    """More\n    of it."""\n    return 1  # why\n',

@@ -59,13 +59,13 @@ def test_images_across_faces() raises:
         b[axis] = 7.25
         var d = Vec(0)
         d[axis] = 1
-        assert_equal(force_on_first(a, b), pair_force(1) * d)
+        assert_equal(force_on_first(a, b), pair_force(Real(1)) * d)
         assert_equal(force_on_first(a, b, "walls"), Vec(0))
 
 
 def test_images_across_corner() raises:
     var force = force_on_first(Vec(0.5, 0.5, 0.5, 0), Vec(7.5, 7.5, 7.5, 0))
-    assert_equal(force, pair_force(3) * Vec(1, 1, 1, 0))
+    assert_equal(force, pair_force(Real(3)) * Vec(1, 1, 1, 0))
 
 
 def test_cutoff_is_sharp() raises:
