@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def test_the_report_prints_the_matrix(portbench) -> None:
     assert "readme" in set(load_results(ROOT / "results")["session"])
 
 
+@pytest.mark.skipif(not os.environ.get("PORTBENCH_LONG"), reason="64 long runs of NumPy: PORTBENCH_LONG=1 makes them")
 def test_statistics_see_what_no_other_level_can(portbench) -> None:
     """Energy and momentum are kept; the port is right for 1500 steps; and then its diffusion is another."""
     found = _mutants("--level", "A6", "--cases", "tiny", "late-collisions")
@@ -108,10 +110,9 @@ def test_statistics_of_a_right_port_are_equivalent(bundled: Manifest, portbench)
     assert all(f["bound"] < f["margin"] for f in certificate["verdicts"][-1]["evidence"]["figures"])
 
 
-@pytest.mark.parametrize("port", ["numpy", "mojo-f32"])
-def test_generic_faults_die_in_the_stream_of_any_port(port: str, bundled: Manifest) -> None:
-    """In both precision classes, and the port without a fault lives."""
-    need(bundled, port)
+def test_generic_faults_die_in_the_stream_of_any_port(bundled: Manifest) -> None:
+    """Of one in single precision, and the port without a fault lives; of one in double precision below."""
+    need(bundled, port := "mojo-f32")
     found = _mutants("--port", port, "--cases", "tiny")
     assert set(found) == {"none", *FAULTS}
     for outcome in found.values():
