@@ -93,8 +93,8 @@ def climb(asked: Asked, spoil: Spoil) -> Verdict:
         traces = [levels.trace(x, questions.free_run) for _ in range(2)]
         verdict = levels.a1_determinism(specification, questions, traces)
         for rung in (
-            lambda: levels.a2_kernel(x, questions),
-            lambda: levels.a3_few_steps(x, questions),
+            lambda: levels.a2_kernel(x, questions, {}),
+            lambda: levels.a3_few_steps(x, questions, {}),
             lambda: levels.a4_free_run(x, questions, traces[0]),
         ):
             if verdict.passed:

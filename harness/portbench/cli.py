@@ -139,16 +139,7 @@ def bench(
 ) -> None:
     """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
     with _sentences():
-        wanted = Wanted(
-            _split([*(named or []), *ports]),
-            _split(cases),
-            _split(threads),
-            _seconds(budget),
-            _share(precision),
-            seed,
-            variants,
-            baseline,
-        )
+        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, seed)
         _measure("bench", wanted, resume, given, results, as_json, quiet)
 
 
@@ -171,16 +162,7 @@ def compare(
 ) -> None:
     """The main job: check every port, time those that agree, and print the table."""
     with _sentences():
-        wanted = Wanted(
-            _split([*(named or []), *ports]),
-            _split(cases),
-            _split(threads),
-            _seconds(budget),
-            _share(precision),
-            seed,
-            variants,
-            baseline,
-        )
+        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, seed)
         _measure("compare", wanted, resume, given, results, as_json, quiet)
 
 
@@ -196,6 +178,31 @@ class Wanted:
     seed: int | None
     variants: bool = False
     baseline: str = ""
+
+    @classmethod
+    def given(
+        cls,
+        named: list[str] | None,
+        ports: list[str],
+        variants: bool,
+        baseline: str,
+        cases: list[str],
+        threads: list[str],
+        budget: float | None,
+        precision: str,
+        seed: int | None,
+    ) -> Wanted:
+        """What the options say, as they are typed; Refusal of what means nothing."""
+        return cls(
+            ports=_split([*(named or []), *ports]),
+            cases=_split(cases),
+            threads=_split(threads),
+            budget=_seconds(budget),
+            precision=_share(precision),
+            seed=seed,
+            variants=variants,
+            baseline=baseline,
+        )
 
     def plan(self, before: dict[str, Any], compare: manifest.Compare) -> Plan:
         """With what an interrupted session went by, or else the defaults, where nothing was given."""

@@ -73,10 +73,9 @@ def plan(
     required = os.environ.get("PORTBENCH_REQUIRE", "").replace(",", " ").split()
     known("port", required, manifest.ports)
     chosen = manifest.choose_ports(manifest.with_variants(ports) if variants else ports)
-    probes = list(specification.probes(float))
     for port in chosen:
         for name in port.refuses:
-            if name not in probes:
+            if name not in specification.probes(float):
                 raise Refusal(f"[ports.{port.name}] refuses the probe '{name}', which the specification does not have")
     if any(n < 1 for n in threads):
         raise Refusal(f"--threads {min(threads)} must be at least 1")

@@ -16,7 +16,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from portbench.contract import Fields, Parameters, Specification
 from portbench.errors import PortFailure, Refusal
 from portbench.protocol import Exchange
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
 REPEATS = 3  # of the free run, in A1
 CLOCK_SECONDS = 0.1  # of runs by which the clock and the threads are judged; the processor's ticks are 10 ms
 SHORTEST_RUN = 1e-3  # seconds; the round trip itself takes a tenth of that
@@ -232,7 +230,7 @@ def spread(specification: Specification, question: Question, traces: list[list[F
     return worst, same
 
 
-def a2_kernel(x: Exchange, reference: Reference, refuses: Mapping[str, str] = NOTHING) -> Verdict:
+def a2_kernel(x: Exchange, reference: Reference, refuses: Mapping[str, str]) -> Verdict:
     """Derived fields, element by element, in units of eps times the sum of the absolute terms."""
     question = reference.kernel[0] if reference.kernel else None
     if question:
@@ -244,7 +242,7 @@ def a2_kernel(x: Exchange, reference: Reference, refuses: Mapping[str, str] = NO
     return _worst(x, "A2", reference.kernel, "derived fields of given states", refuses)
 
 
-def a3_few_steps(x: Exchange, reference: Reference, refuses: Mapping[str, str] = NOTHING) -> Verdict:
+def a3_few_steps(x: Exchange, reference: Reference, refuses: Mapping[str, str]) -> Verdict:
     return _worst(x, "A3", reference.few_steps, "a few steps from given states", refuses)
 
 
