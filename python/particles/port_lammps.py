@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, files
 import numpy as np
 
 from particles.checks import check, check_forces, threads
-from particles.yardsticks import observed, stacked
+from particles.observe import observed, stacked
 
 
 def load_mpi():
@@ -59,10 +59,10 @@ class Box:
     """One box, and the LAMMPS that has it."""
 
     def __init__(self, parameters, position, velocity):
-        self.parameters = parameters
+        self.sides, self.walls = np.array(parameters["box"]), parameters["boundary"] == "walls"
         suffix = ["-sf", "opt"] if threads() == 1 else ["-sf", "omp", "-pk", "omp", str(threads())]
         self.lammps = lammps.lammps(cmdargs=[*QUIET, *suffix])
-        walls = parameters["boundary"] == "walls"
+        walls = self.walls
         # A particle on a wall is not beyond it: LAMMPS would drop one on its upper boundary.
         margin = 1.0 if walls else 0.0
         sides = " ".join(f"{-margin!r} {side + margin!r}" for side in parameters["box"])
@@ -112,4 +112,4 @@ class Box:
         x, v, force = (here.extract_atom(name)[order] for name in "xvf")
         volume = self.lammps.get_thermo("vol")  # by which LAMMPS divides: between walls, its box is larger
         virial = 3 * volume * self.lammps.extract_compute("virial", 0, 0)
-        return observed(self.parameters, x, v, force, self.lammps.get_thermo("pe"), virial)
+        return observed(self.sides, not self.walls, x, v, force, self.lammps.get_thermo("pe"), virial)

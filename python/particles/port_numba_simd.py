@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 
 from particles.checks import check, check_forces
+from particles.observe import observed, stacked
 from particles.port_numba import SKIN, about, pair_force, pair_potential
 from particles.vectors import LANES, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
@@ -56,8 +57,7 @@ def run(systems, steps):
 
 def state(systems):
     """Every field of the specification, boxes first."""
-    fields = [observe(system) for system in systems]
-    return {name: np.array([f[name] for f in fields], dtype=float) for name in fields[0]}
+    return stacked([observe(system) for system in systems], float)
 
 
 class System(NamedTuple):
@@ -446,21 +446,5 @@ def advance(s, steps):
 def observe(system):
     """The fields of one box, as the specification shapes them and in the order in which it was loaded."""
     n, back = system.n, np.argsort(system.id)
-    x = system.x.copy()
-    if system.periodic:
-        wrap(system._replace(x=x))
-    position, velocity, force = (a[: 4 * n].reshape(n, 4)[back, :3] for a in (x, system.v, system.force))
-    kinetic = 0.5 * np.sum(velocity * velocity)
-    potential, virial = potential_and_virial(system)
-    free = max(n - 1, 1) if system.periodic else n
-    return {
-        "position": position,
-        "velocity": velocity,
-        "force": force,
-        "kinetic_energy": kinetic,
-        "potential_energy": potential,
-        "virial": virial,
-        "pressure": (2 * kinetic + virial) / (3 * np.prod(system.box)),
-        "temperature": 2 * kinetic / (3 * free),
-        "momentum": np.sum(velocity, axis=0),
-    }
+    x, v, force = (a[: 4 * n].reshape(n, 4)[back, :3] for a in (system.x, system.v, system.force))
+    return observed(system.box, system.periodic, x, v, force, *potential_and_virial(system))

@@ -9,7 +9,7 @@ import numpy as np
 import openmm
 
 from particles.checks import check, check_forces, threads
-from particles.yardsticks import observed, stacked
+from particles.observe import observed, stacked
 
 STEPS, ENERGY, VIRIAL = 0, 1, 2  # groups of forces: what a step needs, and what is asked for when looking
 
@@ -42,8 +42,8 @@ class Box:
     """One box, and the Context that has it."""
 
     def __init__(self, parameters, position, velocity):
-        self.parameters, self.sides, self.dt = parameters, np.array(parameters["box"]), parameters["dt"]
-        periodic = parameters["boundary"] == "periodic"
+        self.sides, self.dt = np.array(parameters["box"]), parameters["dt"]
+        periodic = self.periodic = parameters["boundary"] == "periodic"
         system = openmm.System()
         for _ in position:
             system.addParticle(1.0)
@@ -65,7 +65,7 @@ class Box:
         potential, virial = (
             self.context.getState(energy=True, groups={group}).getPotentialEnergy()._value for group in (ENERGY, VIRIAL)
         )
-        return observed(self.parameters, x, v, force, potential, virial)
+        return observed(self.sides, self.periodic, x, v, force, potential, virial)
 
 
 def forces(parameters, count, periodic):

@@ -1,4 +1,4 @@
-"""What the ports to molecular dynamics packages share: these are hosted, checked and timed like any other port."""
+"""What is observed of a box, from rows of particles: for the ports that hold them so."""
 
 import numpy as np
 
@@ -9,9 +9,8 @@ def wrapped(box, x):
     return np.where((x < 0) | (x >= box), 0.0, x)  # rounding takes -1e-17 to the side of the box
 
 
-def observed(parameters, x, v, force, potential, virial):
+def observed(box, periodic, x, v, force, potential, virial):
     """The fields of one box, as the specification shapes them; from rows of particles, and sums over pairs."""
-    box, periodic = np.array(parameters["box"]), parameters["boundary"] == "periodic"
     kinetic = 0.5 * np.sum(v * v)
     free = max(len(x) - 1, 1) if periodic else len(x)
     return {
