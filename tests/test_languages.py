@@ -106,6 +106,7 @@ def built_with(port: str, flags: list[str], folder: Path) -> Path:
     ("port", "flags"),
     [
         ("cpp-simd", ["-march=native", "-g", "-fsanitize=address,undefined"]),
+        ("cpp-simd-f32", ["-march=native", "-g", "-fsanitize=address,undefined"]),
         ("mojo-simd", ["--sanitize", "address"]),
     ],
 )
@@ -129,7 +130,7 @@ def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bund
 
 
 @TARGETS_OF_X86_64
-@pytest.mark.parametrize("variant", ["cpp-simd:sse2", "mojo-simd:sse2", "numba-simd:avx2"])
+@pytest.mark.parametrize("variant", ["cpp-simd:sse2", "cpp-simd-f32:avx2", "mojo-simd:sse2", "numba-simd:avx2"])
 def test_variants_are_right_too(variant: str, bundled: Manifest, portbench: Callable) -> None:
     """For processors that lack AVX-512, and AVX too."""
     need(bundled, variant)

@@ -1,36 +1,9 @@
 // Forces and motion: half kick, drift, forces, half kick, in three passes over memory for each step.
 #pragma once
 
-#include "../particles/pairs.hpp"
 #include "neighbours.hpp"
 
 namespace particles {
-
-// Force on each particle from its neighbours within the cutoff, and the second half kick.
-inline void forces(System& s, bool and_kick) {
-    const Real* x = reinterpret_cast<const Real*>(s.x.data());
-    const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
-    const Real half = and_kick ? s.dt / 2 : Real(0);
-#pragma omp parallel for schedule(static)
-    for (Signed i = 0; i < Signed(s.n); ++i) {
-        const Lanes xi = splat(x[4 * i]), yi = splat(x[4 * i + 1]), zi = splat(x[4 * i + 2]);
-        const Index* mine = s.neighbours.data() + std::size_t(i) * s.width;
-        const Index count = s.count[i];
-        Lanes fx{}, fy{}, fz{};
-        for (Index k = 0; k < count; k += lanes) {
-            const Columns j = columns(x, mine + k);
-            const Lanes dx = xi - j.x, dy = yi - j.y, dz = zi - j.z;
-            const Lanes r2 = dx * dx + dy * dy + dz * dz;
-            const Lanes f_over_r = r2 < cutoff2 ? pair_force(r2) : Lanes{};
-            fx += f_over_r * dx;
-            fy += f_over_r * dy;
-            fz += f_over_r * dz;
-        }
-        const Row force = sums(fx, fy, fz);
-        s.force[i] = force;
-        s.v[i] += half * force;
-    }
-}
 
 // Half a kick, and the move by v dt; between walls, bounce until inside. Whether two particles can have come within the
 // cutoff that are not in the list. Error if a particle was too fast.
@@ -58,7 +31,7 @@ inline bool kick_and_drift(System& s) {
         most = std::max(most, square(to - s.listed[i]));
     }
     if (astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
-    return !(most <= s.skin * s.skin / 4);
+    return moved_too_far(s, most);
 }
 
 // Error if a force is not finite.
@@ -94,13 +67,13 @@ inline std::array<double, 2> potential_and_virial(const System& s) {
     double potential = 0, virial = 0;
     for (std::size_t i = 0; i < s.n; ++i) {
         double u = 0, w = 0;
-        for (std::size_t m = 0; m < s.count[i]; ++m) {
-            const Real r2 = square(s.x[i] - s.x[s.neighbours[i * s.width + m] / 4]);
+        for_each_listed(s, i, [&](std::size_t j) {
+            const Real r2 = square(s.x[i] - s.x[j]);
             if (r2 < cutoff2) {
                 u += pair_potential(r2) - shift;
                 w += pair_force(r2) * r2;
             }
-        }
+        });
         potential += u;
         virial += w;
     }

@@ -8,6 +8,11 @@
 
 namespace particles {
 
+#ifdef PARTICLES_FLOAT32
+constexpr std::size_t members = 8; // particles that share a list
+#else
+constexpr std::size_t members = 1;
+#endif
 constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
 
 struct System {
@@ -19,7 +24,7 @@ struct System {
     std::vector<Row> x;        // positions: of the particles, their images, and of nobody, far away
     std::vector<Row> v, force; // of the particles
     std::vector<Row> listed;   // where they were when the neighbours were listed
-    std::vector<Index> id;     // particles are sorted by cell: which this one was when loaded
+    std::vector<Index> id;     // particles are sorted: which this one was when loaded
     std::vector<Index> place;  // where the one is that was the i-th then
     std::vector<Index> source; // the particle of which each is an image, from the n-th on
     std::vector<Row> shift;    // by what
@@ -31,11 +36,14 @@ struct System {
     std::vector<Index> first;            // where each cell begins in `inside`
     std::vector<Index> inside;           // four times the number of each particle and image, in the order of cells
     Coordinates sorted;                  // their positions in that order
+    std::vector<Index> begin;            // where particles of each place in their order begin
     std::vector<Row> spare;              // room to sort rows in
 
-    std::vector<Index> neighbours; // likewise fourfold, where rows begin: `width` for each particle, filled up with nobody
-    std::vector<Index> count;      // of neighbours, a multiple of the lanes
+    std::vector<Index> neighbours; // likewise fourfold, where rows begin: `width` for each list, filled up with nobody
+    std::vector<Index> count;      // of neighbours, whole vectors of them
     std::size_t width;
+
+    std::size_t lists() const { return (n + members - 1) / members; }
 
     Real reach() const { return cutoff + skin; }
 
@@ -63,9 +71,10 @@ struct System {
             density /= box[k];
         }
         first.resize(cubes + 1);
-        count.resize(n);
-        width = whole_vectors(static_cast<std::size_t>(std::min((p.periodic ? 27.0 : 1.0) * n, 6 * density * std::pow(reach(), 3))) + 16);
-        neighbours.resize(n * width);
+        count.resize(lists());
+        const double wide = members > 1 ? std::cbrt(members / density) : 0, around = density * std::pow(reach() + wide / 2, 3);
+        width = whole(static_cast<std::size_t>(std::min((periodic ? 27.0 : 1.0) * double(n), 6 * around)), lanes) + 3 * lanes;
+        neighbours.resize(lists() * width);
     }
 };
 

@@ -9,70 +9,21 @@
 
 namespace particles {
 
-static_assert(sizeof(Real) == 8, "single precision gains nothing from these kernels");
-
 // x, y, z and 0 of a particle: one aligned load.
 typedef Real Row __attribute__((vector_size(4 * sizeof(Real))));
 
 #ifdef __AVX512F__
-constexpr std::size_t lanes = 8;
+constexpr std::size_t register_bytes = 64;
 #else
-constexpr std::size_t lanes = 4;
+constexpr std::size_t register_bytes = 32;
 #endif
-typedef Real Lanes __attribute__((vector_size(lanes * sizeof(Real))));
+constexpr std::size_t lanes = register_bytes / sizeof(Real);
+typedef Real Lanes __attribute__((vector_size(register_bytes)));
 
-constexpr std::size_t whole_vectors(std::size_t count) { return (count + lanes - 1) / lanes * lanes; }
+constexpr std::size_t whole(std::size_t count, std::size_t of) { return (count + of - 1) / of * of; }
 
 inline Lanes splat(Real x) { return x - Lanes{}; }
 
-inline Row halves_added(Lanes a) {
-    if constexpr (lanes == 4) {
-        return __builtin_shufflevector(a, a, 0, 1, 2, 3);
-    } else {
-        return __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, lanes / 2, lanes / 2 + 1,
-                                                                                   lanes / 2 + 2, lanes / 2 + 3);
-    }
-}
-
-// The sums over the lanes of x, of y and of z, and 0: without leaving the registers.
-inline Row sums(Lanes x, Lanes y, Lanes z) {
-    const Row x4 = halves_added(x), y4 = halves_added(y), z4 = halves_added(z), none{};
-    const Row xy = __builtin_shufflevector(x4, y4, 0, 4, 2, 6) + __builtin_shufflevector(x4, y4, 1, 5, 3, 7);
-    const Row z0 = __builtin_shufflevector(z4, none, 0, 4, 2, 6) + __builtin_shufflevector(z4, none, 1, 5, 3, 7);
-    return __builtin_shufflevector(xy, z0, 0, 1, 4, 5) + __builtin_shufflevector(xy, z0, 2, 3, 6, 7);
-}
-
 inline Real square(Row d) { return d[0] * d[0] + d[1] * d[1] + d[2] * d[2]; }
-
-// The coordinates of as many rows as there are lanes, a vector for each axis; `j`: where the rows begin.
-struct Columns {
-    Lanes x, y, z;
-};
-
-#ifdef __AVX512F__
-inline Lanes two_rows(const Real* x, Index a, Index b) {
-    return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_load_pd(x + a)), _mm256_load_pd(x + b), 1);
-}
-
-// Eight loads and a transpose: three gathers take three times as long.
-inline Columns columns(const Real* x, const Index* j) {
-    const Lanes a = two_rows(x, j[0], j[4]), b = two_rows(x, j[1], j[5]);
-    const Lanes c = two_rows(x, j[2], j[6]), d = two_rows(x, j[3], j[7]);
-    const Lanes xz01 = _mm512_unpacklo_pd(a, b), y01 = _mm512_unpackhi_pd(a, b);
-    const Lanes xz23 = _mm512_unpacklo_pd(c, d), y23 = _mm512_unpackhi_pd(c, d);
-    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-    return {_mm512_permutex2var_pd(xz01, low, xz23), _mm512_permutex2var_pd(y01, low, y23),
-            _mm512_permutex2var_pd(xz01, high, xz23)};
-}
-#else
-inline Columns columns(const Real* x, const Index* j) {
-    const auto row = [x](Index at) { return *reinterpret_cast<const Row*>(x + at); };
-    const Row a = row(j[0]), b = row(j[1]), c = row(j[2]), d = row(j[3]);
-    const Row xz01 = __builtin_shufflevector(a, b, 0, 4, 2, 6), y01 = __builtin_shufflevector(a, b, 1, 5, 3, 7);
-    const Row xz23 = __builtin_shufflevector(c, d, 0, 4, 2, 6), y23 = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-    return {__builtin_shufflevector(xz01, xz23, 0, 1, 4, 5), __builtin_shufflevector(y01, y23, 0, 1, 4, 5),
-            __builtin_shufflevector(xz01, xz23, 2, 3, 6, 7)};
-}
-#endif
 
 } // namespace particles

@@ -1,0 +1,213 @@
+// A list for each cluster of eight particles, all of which look at each neighbour together: what one of them sees most
+// others see too, so that a vector of single precision, too wide for the neighbours of one, is filled.
+//
+// After S. Páll and B. Hess, Comput. Phys. Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
+#pragma once
+
+#include <bit>
+
+#include "../particles/pairs.hpp"
+#include "cells.hpp"
+
+namespace particles {
+
+constexpr std::size_t at_once = lanes / members; // neighbours in a vector: each with all members
+typedef std::int32_t Whole;
+typedef Whole Wholes __attribute__((vector_size(lanes * sizeof(Whole))));
+
+// Columns along z as wide as a cluster is long, there and back again, and in them layers of less than a particle each:
+// so that eight in a row are near each other.
+struct Order {
+    std::array<std::size_t, axes> count;
+    Row per_side{};
+
+    explicit Order(const System& s) {
+        const Real wide = std::cbrt(Real(members) * s.box[0] * s.box[1] * s.box[2] / Real(s.n));
+        const Real most = std::max(Real(1), std::cbrt(Real(s.n)));
+        for (std::size_t k = 0; k < 2; ++k)
+            count[k] = static_cast<std::size_t>(std::clamp(std::round(s.box[k] / wide), Real(1), most));
+        count[2] = 1 + 2 * s.n / (count[0] * count[1]);
+        for (std::size_t k = 0; k < axes; ++k) per_side[k] = Real(count[k]) / s.box[k];
+    }
+
+    std::size_t places() const { return count[0] * count[1] * count[2]; }
+
+    std::size_t operator()(Row x) const {
+        const Row scaled = x * per_side;
+        std::size_t place = 0;
+        for (std::size_t k = 0; k < axes; ++k) {
+            auto along = std::min(static_cast<std::size_t>(scaled[k]), count[k] - 1);
+            if (place % 2) along = count[k] - 1 - along; // back again
+            place = place * count[k] + along;
+        }
+        return place;
+    }
+};
+
+// The coordinates of the members of a cluster, once for each neighbour in a vector.
+struct Members {
+    Lanes x, y, z;
+
+    // Of rows from the first on; where there are fewer, of the last again.
+    Members(const Row* rows, std::size_t first, std::size_t last) {
+        for (std::size_t l = 0; l < lanes; ++l) {
+            const Row row = rows[std::min(first + l % members, last)];
+            x[l] = row[0], y[l] = row[1], z[l] = row[2];
+        }
+    }
+};
+
+// The coordinates of neighbours, each as often as there are members; `j`: where their rows begin.
+struct Neighbours {
+    Lanes x, y, z;
+};
+
+inline Neighbours neighbours(const Real* x, const Index* j) {
+#ifdef __AVX512F__
+    const __m512 one = _mm512_broadcast_f32x4(_mm_load_ps(x + j[0]));
+    const __m512 both = _mm512_mask_broadcast_f32x4(one, 0xff00, _mm_load_ps(x + j[1]));
+    return {_mm512_permute_ps(both, 0x00), _mm512_permute_ps(both, 0x55), _mm512_permute_ps(both, 0xaa)};
+#else
+    return {splat(x[j[0]]), splat(x[j[0] + 1]), splat(x[j[0] + 2])};
+#endif
+}
+
+// Squared distances of the members from neighbours.
+inline Lanes squares(const Members& i, const Neighbours& j) {
+    const Lanes dx = i.x - j.x, dy = i.y - j.y, dz = i.z - j.z;
+    return dx * dx + dy * dy + dz * dz;
+}
+
+// Of the neighbours in a vector, a bit for each that any member is so near.
+inline unsigned any_nearer(Lanes r2, Real limit) {
+#ifdef __AVX512F__
+    const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(limit), _CMP_LT_OQ);
+    return unsigned((near & 0xff) != 0) | unsigned((near >> 8) != 0) << 1;
+#else
+    const Wholes near = r2 < splat(limit);
+    Whole any = 0;
+    for (std::size_t l = 0; l < lanes; ++l) any |= near[l];
+    return any != 0;
+#endif
+}
+
+// Of the run [begin, end) in cell order, those within reach of the box from `low` to `high`; how many.
+inline std::size_t list_run(const System& s, Row low, Row high, Index begin, Index end, Index* out) {
+    const Real reach2 = s.reach() * s.reach();
+    const Real *xs = s.sorted[0].data(), *ys = s.sorted[1].data(), *zs = s.sorted[2].data();
+    const Index* inside = s.inside.data();
+    std::size_t found = 0;
+#ifdef __AVX512F__
+    const auto beyond = [](const Real* at, Real from, Real to) {
+        const __m512 there = _mm512_loadu_ps(at);
+        const __m512 off = _mm512_max_ps(_mm512_sub_ps(_mm512_set1_ps(from), there), _mm512_sub_ps(there, _mm512_set1_ps(to)));
+        return _mm512_max_ps(off, _mm512_setzero_ps());
+    };
+    for (Index k = begin; k < end; k += lanes) {
+        const __m512 dx = beyond(xs + k, low[0], high[0]), dy = beyond(ys + k, low[1], high[1]);
+        const __m512 dz = beyond(zs + k, low[2], high[2]);
+        const __m512 r2 = _mm512_fmadd_ps(dx, dx, _mm512_fmadd_ps(dy, dy, _mm512_mul_ps(dz, dz)));
+        const unsigned left = end - k, in_run = left < lanes ? (1U << left) - 1 : 0xffffU;
+        const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(reach2), _CMP_LT_OQ) & in_run;
+        // by way of a register: some processors take a hundred cycles to compress into memory
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(static_cast<__mmask16>(near), _mm512_loadu_si512(inside + k)));
+        found += static_cast<std::size_t>(std::popcount(near));
+    }
+#else
+    const auto beyond = [](Real at, Real from, Real to) { return std::max(std::max(from - at, at - to), Real(0)); };
+    for (Index k = begin; k < end; ++k) { // no branch: what is not near is overwritten by the next
+        const Real dx = beyond(xs[k], low[0], high[0]), dy = beyond(ys[k], low[1], high[1]), dz = beyond(zs[k], low[2], high[2]);
+        out[found] = inside[k];
+        found += dx * dx + dy * dy + dz * dz < reach2;
+    }
+#endif
+    return found;
+}
+
+// Of `count` listed ones from `mine` on, keep those within reach of a member, and that are none; how many.
+inline std::size_t keep_near(const System& s, const Members& i, std::size_t cluster, Index* mine, std::size_t count) {
+    const Real* x = reinterpret_cast<const Real*>(s.x.data());
+    const Real reach2 = s.reach() * s.reach();
+    std::size_t kept = 0;
+    for (std::size_t k = 0; k < count; k += at_once) {
+        unsigned near = any_nearer(squares(i, neighbours(x, mine + k)), reach2);
+        for (std::size_t m = 0; m < at_once; ++m, near >>= 1) {
+            const Index j = mine[k + m];
+            mine[kept] = j;
+            kept += near & unsigned(j / (4 * members) != cluster);
+        }
+    }
+    return kept;
+}
+
+// List the members of each cluster and, after them, all others within reach of any; the room that the fullest list needs.
+inline std::size_t list_neighbours(System& s) {
+    const auto nobody = static_cast<Index>(4 * s.total);
+    std::size_t needed = 0;
+#pragma omp parallel for schedule(static) reduction(max : needed)
+    for (Signed c = 0; c < Signed(s.lists()); ++c) {
+        const std::size_t first = members * std::size_t(c), last = std::min(first + members, s.n) - 1;
+        Row low = s.x[first], high = low;
+        for (std::size_t i = first + 1; i <= last; ++i)
+            for (std::size_t k = 0; k < axes; ++k) {
+                low[k] = std::min(low[k], s.x[i][k]);
+                high[k] = std::max(high[k], s.x[i][k]);
+            }
+        const auto from = place_of(s, low - s.reach(), 0), to = place_of(s, high + s.reach(), 0);
+        Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
+        std::size_t found = members;
+        bool fits = s.width > members;
+        for (std::size_t a = from[0]; a <= to[0]; ++a)
+            for (std::size_t b = from[1]; b <= to[1]; ++b) {
+                const std::size_t row = (a * s.cells[1] + b) * s.cells[2];
+                const Index begin = s.first[row + from[2]], end = s.first[row + to[2] + 1];
+                const std::size_t room = found + (end - begin) + 2 * lanes; // as whole vectors, and to fill up
+                needed = std::max(needed, room);
+                fits = fits && room <= s.width;
+                if (fits) found += list_run(s, low, high, begin, end, mine + found);
+            }
+        if (!fits) continue;
+        for (std::size_t m = 0; m < members; ++m) mine[m] = static_cast<Index>(4 * (first + m));
+        mine[found] = nobody; // to fill the last vector
+        found = members + keep_near(s, Members(s.x.data(), first, last), std::size_t(c), mine + members, found - members);
+        mine[found] = nobody;
+        s.count[c] = static_cast<Index>(whole(found, at_once));
+    }
+    return needed;
+}
+
+// Force on each particle from its neighbours within the cutoff, and the second half kick.
+inline void forces(System& s, bool and_kick) {
+    const Real* x = reinterpret_cast<const Real*>(s.x.data());
+    const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
+    const Real half = and_kick ? s.dt / 2 : Real(0);
+    Wholes number{}; // of the member that each lane sees in the first vector, where it is itself a neighbour
+    for (std::size_t l = 0; l < lanes; ++l) number[l] = Whole(l % members) - Whole(l / members);
+#pragma omp parallel for schedule(static)
+    for (Signed c = 0; c < Signed(s.lists()); ++c) {
+        const std::size_t first = members * std::size_t(c), end = std::min(first + members, s.n);
+        const Members i(s.x.data(), first, s.total);
+        const Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
+        const Index count = s.count[c];
+        Lanes fx{}, fy{}, fz{};
+        const auto look = [&](Index k, auto others) {
+            const Neighbours j = neighbours(x, mine + k);
+            const Lanes dx = i.x - j.x, dy = i.y - j.y, dz = i.z - j.z;
+            const Lanes r2 = dx * dx + dy * dy + dz * dz;
+            const Lanes f_over_r = others(r2 < cutoff2) ? pair_force(r2) : Lanes{};
+            fx += f_over_r * dx;
+            fy += f_over_r * dy;
+            fz += f_over_r * dz;
+        };
+        for (Index k = 0; k < members; k += at_once) look(k, [&](Wholes near) { return near & (number != Whole(k)); });
+        for (Index k = members; k < count; k += at_once) look(k, [](Wholes near) { return near; });
+        for (std::size_t at = first; at < end; ++at) {
+            Row force{};
+            for (std::size_t l = at - first; l < lanes; l += members) force += Row{fx[l], fy[l], fz[l], 0};
+            s.force[at] = force;
+            s.v[at] += half * force;
+        }
+    }
+}
+
+} // namespace particles
