@@ -120,7 +120,7 @@ def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bund
     checked = {"ASAN_OPTIONS": "detect_leaks=0:detect_container_overflow=0"}
     some = {"thin": {"base": "gas-4k", "density": 1e-3}, "wide": {"base": "tiny-walls", "cutoff": 50.0}}
     for case in specification.cases(["tiny", "walls-500", "melt-4k", *some], {**found.cases, **some}):
-        with Exchange(hosts.start(ready, 2, 120, checked), specification) as x:
+        with Exchange(hosts.start(ready, 2, 120, checked), specification, ready.port.precision) as x:
             x.port.hello()
             x.load(case.parameters, specification.disordered_state(case.parameters))
             x.port.run(40)
