@@ -42,10 +42,11 @@ def test_mojo(file: Path, bundled: Manifest) -> None:
     mojo_test(file.name)
 
 
-def test_mojo_in_float32(bundled: Manifest) -> None:
+@pytest.mark.parametrize("file", ["test_neighbours.mojo", "test_simd.mojo"])
+def test_mojo_in_float32(file: str, bundled: Manifest) -> None:
     """Where the type matters most."""
     need(bundled, "mojo")
-    mojo_test("test_neighbours.mojo", "-D", "precision=float32")
+    mojo_test(file, "-D", "precision=float32")
 
 
 @TARGETS_OF_X86_64

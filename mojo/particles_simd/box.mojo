@@ -1,6 +1,6 @@
 """A box as the modules beside this one lay it out."""
 
-from particles.arrays import PRECISION, Vec
+from particles.arrays import Vec
 from particles.box import Box, Shown
 from particles.observe import observe
 from particles.parameters import Parameters
@@ -26,7 +26,6 @@ struct TunedBox(Box):
         velocity: List[Vec],
         parts: Int,
     ):
-        comptime assert PRECISION == .float64, "not for single precision"
         self.system = System(parameters, position, velocity, parts)
 
     def begin(mut self, mut team: Team) raises:

@@ -3,30 +3,19 @@
 from particles.arrays import Real, Vec, square, total
 from particles.pairs import pair_force, pair_potential
 
+from .clusters import forces as forces_on_clusters
+from .lists import forces as forces_on_each
+from .neighbours import listed
 from .system import System
-from .vectors import LANES, Lanes, columns, sums
+from .vectors import MEMBERS
 
 
 def forces(mut system: System, number: Int):
     """The force on each of a part of the particles: the sum of its pair forces."""
-    ref part = system.parts[number]
-    var cutoff2 = system.cutoff * system.cutoff
-    var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
-    var neighbour = system.neighbour.unsafe_ptr()
-    for i in range(part.first, part.last):
-        var here = system.position.unsafe_get(i)
-        var xi, yi, zi = Lanes(here[0]), Lanes(here[1]), Lanes(here[2])
-        var fx, fy, fz = Lanes(0), Lanes(0), Lanes(0)
-        var mine = neighbour.unsafe_offset(i * system.width)
-        for k in range(0, Int(system.neighbours.unsafe_get(i)), LANES):
-            var xj, yj, zj = columns(x, mine.unsafe_offset(k))
-            var dx, dy, dz = xi - xj, yi - yj, zi - zj
-            var r2 = dx * dx + dy * dy + dz * dz
-            var f = r2.lt(cutoff2).select(pair_force(r2), Lanes(0))
-            fx += f * dx
-            fy += f * dy
-            fz += f * dz
-        system.force.unsafe_get(i) = sums(fx, fy, fz)
+    comptime if MEMBERS > 1:
+        forces_on_clusters(system, number)
+    else:
+        forces_on_each(system, number)
 
 
 def potential_and_virial(system: System) -> Tuple[Real, Real]:
@@ -36,10 +25,10 @@ def potential_and_virial(system: System) -> Tuple[Real, Real]:
     var each = List[Vec](capacity=system.particles)
     for i in range(system.particles):
         var energy, virial = (Real(0), Real(0))
-        for k in range(Int(system.neighbours[i])):
-            var j = Int(system.neighbour[i * system.width + k]) // 4
+        for start in listed(system, i):
+            var j = Int(start) // 4
             var r2 = square(system.position[i] - system.position[j])
-            if r2 < cutoff2:
+            if r2 < cutoff2 and j != i:
                 energy += pair_potential(r2) - shift
                 virial += pair_force(r2) * r2
         each.append(Vec(energy, virial, 0, 0))

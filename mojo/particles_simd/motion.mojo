@@ -5,7 +5,8 @@ from particles.threads import Team
 from std.math import isfinite
 
 from .forces import forces
-from .neighbours import move_images, moved_too_far, rebuild
+from .images import move_images
+from .neighbours import moved_too_far, rebuild
 from .system import System
 
 

@@ -6,7 +6,7 @@ from particles.arrays import Real, Vec
 from particles.cells import Cell
 from particles.parameters import Parameters
 
-from .vectors import LANES, whole_vectors
+from .vectors import LANES, MEMBERS, whole
 
 comptime SKIN: Real = 0.4
 """How far beyond the cutoff neighbours are listed; any value is right."""
@@ -39,7 +39,7 @@ struct System(Copyable, Movable):
     var listed_position: List[Vec]
     """Where the particles were when the neighbours were listed."""
     var id: List[Int32]
-    """Particles are sorted by cell: which this one was when loaded."""
+    """Particles are sorted: which this one was when loaded."""
     var place: List[Int32]
     """Where the particle is now that was the i-th then."""
     var source: List[Int32]
@@ -63,13 +63,15 @@ struct System(Copyable, Movable):
     """Along the second."""
     var z: List[Real]
     """Along the third."""
+    var begin: List[Int32]
+    """Where particles of each place in their order begin."""
     var spare: List[Vec]
     """Room to sort rows in."""
 
     var neighbour: List[Int32]
-    """Where the rows of each particle's neighbours begin: `width` for each."""
+    """Where the rows of neighbours begin: `width` for each list."""
     var neighbours: List[Int32]
-    """How many each has: a multiple of the lanes, the last ones nobody."""
+    """How many each has: whole vectors, filled up with nobody."""
     var width: Int
     """How many there is room for."""
     var parts: List[Part]
@@ -123,27 +125,37 @@ struct System(Copyable, Movable):
         self.x = List[Real]()
         self.y = List[Real]()
         self.z = List[Real]()
+        self.begin = List[Int32]()
         self.spare = List[Vec](length=n, fill=Vec(0))
         # A guess, half as much again as a liquid has: there will be more room
         # if need be.
         var density = Real(n) / self.box.reduce_mul()
+        var wide = Real(0)
+        comptime if MEMBERS > 1:
+            wide = cluster_side(self.box, n)
         var most_near = Real(27 * n if self.periodic else n)
-        var near = min(6 * density * reach**3, most_near)
-        self.width = whole_vectors(Int(near) + 2 * LANES)
-        self.neighbour = List[Int32](length=n * self.width, fill=0)
-        self.neighbours = List[Int32](length=n, fill=0)
+        var near = min(6 * density * (reach + wide / 2) ** 3, most_near)
+        self.width = whole(Int(near), LANES) + 3 * LANES
+        var lists = whole(n, MEMBERS) // MEMBERS
+        self.neighbour = List[Int32](length=lists * self.width, fill=0)
+        self.neighbours = List[Int32](length=lists, fill=0)
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
         self.first_id = self.id.copy()
         self.parts = List[Part](capacity=parts)
         for number in range(parts):
-            self.parts.append(
-                Part(n * number // parts, n * (number + 1) // parts)
-            )
+            # Whole clusters.
+            var first = lists * number // parts * MEMBERS
+            var last = lists * (number + 1) // parts * MEMBERS
+            self.parts.append(Part(first, min(last, n)))
 
     def reach(self) -> Real:
         """The distance up to which neighbours are listed."""
         return self.cutoff + self.skin
+
+    def lists(self) -> Int:
+        """How many lists of neighbours there are."""
+        return len(self.neighbours)
 
     def total(self) -> Int:
         """Particles and images; the row after theirs is nobody's."""
@@ -183,3 +195,9 @@ struct Part(Copyable, Movable):
 
     def __init__(out self, first: Int, last: Int):
         self = Self(first, last, 0, False, 0)
+
+
+def cluster_side(box: Vec, particles: Int) -> Real:
+    """The side of a cube with as many particles as share a list."""
+    var each = Float64(box.reduce_mul()) / Float64(particles)
+    return Real(cbrt(Float64(MEMBERS) * each))

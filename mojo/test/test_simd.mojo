@@ -3,36 +3,63 @@
 from std.testing import TestSuite, assert_almost_equal, assert_equal
 from std.testing import assert_raises, assert_true
 
-from particles.arrays import Real, Vec
+from particles.arrays import Real, Vec, square
 from particles.plain import PlainBox
 from particles.threads import Team
 from particles_simd import TunedBox
-from particles_simd.neighbours import rebuild
-from particles_simd.vectors import LANES, Rows, columns, pack, sums
+from particles_simd.clusters import members, neighbours
+from particles_simd.columns import columns, sums
+from particles_simd.neighbours import listed, rebuild
+from particles_simd.vectors import LANES, MEMBERS, Rows, pack
 
 from states import ROUNDING, jittered, parameters, same, scattered
 
 
-def test_vectors() raises:
-    var start = List[Int32]()
-    var table = List[Vec](length=LANES, fill=Vec(0))
-    for i in range(LANES):
-        table[i] = Vec(Real(i), Real(10 * i), Real(100 * i), 0)
-        start.append(Int32(4 * (LANES - 1 - i)))
-    var x, y, z = columns(
-        table.unsafe_ptr().unsafe_bitcast[Real](), start.unsafe_ptr()
-    )
-    for lane in range(LANES):
-        assert_equal(x[lane], Real(LANES - 1 - lane))
-        assert_equal(y[lane], 10 * x[lane])
-        assert_equal(z[lane], 100 * x[lane])
-    var all = Real(LANES * (LANES - 1) // 2)
-    assert_equal(sums(x, y, z), Vec(all, 10 * all, 100 * all, 0))
-    _ = table^
+def table(rows: Int) -> List[Vec]:
+    """Rows i, 10 i, 100 i, 0."""
+    var made = List[Vec](capacity=rows)
+    for i in range(rows):
+        made.append(Vec(Real(i), Real(10 * i), Real(100 * i), 0))
+    return made^
+
+
+def test_rows_transposed() raises:
+    comptime if MEMBERS == 1:
+        var start = List[Int32]()
+        for i in range(LANES):
+            start.append(Int32(4 * (LANES - 1 - i)))
+        var rows = table(LANES)
+        var x, y, z = columns(
+            rows.unsafe_ptr().unsafe_bitcast[Real](), start.unsafe_ptr()
+        )
+        for lane in range(LANES):
+            assert_equal(x[lane], Real(LANES - 1 - lane))
+            assert_equal(y[lane], 10 * x[lane])
+            assert_equal(z[lane], 100 * x[lane])
+        var all = Real(LANES * (LANES - 1) // 2)
+        assert_equal(sums(x, y, z), Vec(all, 10 * all, 100 * all, 0))
+        _ = rows^
+
+
+def test_members_and_neighbours() raises:
+    comptime if MEMBERS > 1:
+        var rows = table(3 * MEMBERS)
+        var at = rows.unsafe_ptr().unsafe_bitcast[Real]()
+        var xi, yi, zi = members(at, MEMBERS)
+        var start: List[Int32] = [4 * 21, 4 * 5]
+        var xj, yj, zj = neighbours(at, start.unsafe_ptr())
+        for lane in range(LANES):
+            assert_equal(xi[lane], Real(MEMBERS + lane % MEMBERS))
+            assert_equal(yi[lane], 10 * xi[lane])
+            assert_equal(zi[lane], 100 * xi[lane])
+            assert_equal(xj[lane], Real(21 if lane < MEMBERS else 5))
+            assert_equal(yj[lane], 10 * xj[lane])
+            assert_equal(zj[lane], 100 * xj[lane])
+        _ = rows^
 
 
 def test_pack() raises:
-    for mask in range(1 << LANES):
+    for mask in range(0, 1 << LANES, 1 if LANES <= 8 else 77):
         var rows = Rows(0)
         var wanted = SIMD[DType.bool, LANES](fill=False)
         var expected = List[Int32]()
@@ -118,13 +145,15 @@ def test_every_neighbour_is_listed_once() raises:
     rebuild(box.system, team)
     ref system = box.system
     var found = 0
-    for i in range(300):
-        for k in range(Int(system.neighbours[i])):
-            var j = Int(system.neighbour[i * system.width + k]) // 4
-            assert_true(j <= system.total() and j != i)
-            found += Int(j < system.total())
-    var expected = 0
     var reach2 = system.reach() * system.reach()
+    for i in range(300):
+        for start in listed(system, i):
+            var j = Int(start) // 4
+            assert_true(j <= system.total() and (j != i or MEMBERS > 1))
+            # A cluster lists what is near to any of its members.
+            var r2 = square(system.position[i] - system.position[j])
+            found += Int(r2 <= reach2 and j != i)
+    var expected = 0
     for x in points:
         for y in points:
             for a in range(-1, 2):

@@ -1,0 +1,257 @@
+"""A list for each cluster of eight particles, all of which look at each neighbour together.
+
+What one of them sees most others see too, so that a vector of single precision, too
+wide for the neighbours of one, is filled. After S. Páll and B. Hess, Comput. Phys.
+Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
+"""
+
+from particles.arrays import Real, Vec
+from particles.pairs import pair_force
+from std.math import cbrt, iota
+from std.memory import pack_bits
+
+from .cells import place_of
+from .order import Order
+from .system import System, cluster_side
+from .vectors import LANES, Lanes, MEMBERS, Reals, Rows, Starts, pack, whole
+
+comptime AT_ONCE = LANES // MEMBERS
+"""Neighbours in a vector: each with all members."""
+
+
+struct OrderOfColumns(Order):
+    """Columns as wide as a cluster is long, there and back again, in thin layers.
+
+    So eight in a row are near each other.
+    """
+
+    var count: SIMD[DType.int, 4]
+    """Columns along x and y, and layers."""
+    var per_length: Vec
+    """As many for a length."""
+
+    def __init__(out self, system: System):
+        var n = system.particles
+        var most = Real(cbrt(Float64(n)))
+        var along = max(
+            min(round(system.box / cluster_side(system.box, n)), most), 1
+        )
+        # Layers of less than a particle each.
+        along[2] = Real(1 + 2 * n // Int(along[0] * along[1]))
+        self.count = along.cast[DType.int]()
+        self.per_length = along / system.box
+
+    def places(self, system: System) -> Int:
+        """How many places there are."""
+        return self.count[0] * self.count[1] * self.count[2]
+
+    def place(self, system: System, x: Vec) -> Int:
+        """That of the point x."""
+        var along = (x * self.per_length).cast[DType.int]()
+        var place = 0
+        for axis in range(3):
+            var next = min(along[axis], self.count[axis] - 1)
+            if place % 2 == 1:
+                next = self.count[axis] - 1 - next  # back again
+            place = place * self.count[axis] + next
+        return place
+
+
+def list_neighbours(mut system: System, number: Int):
+    """For a part of the clusters: the members, and all others within reach of any."""
+    ref part = system.parts[number]
+    var last = part.last
+    var column = system.count[2]
+    var nobody = Int32(4 * system.total())
+    var reach = Vec(system.reach())
+    var needed = 0
+    for first in range(part.first, last, MEMBERS):
+        var end = min(first + MEMBERS, last)
+        var low = system.position[first]
+        var high = low
+        for i in range(first, end):
+            var here = system.position[i]
+            system.listed_position[i] = here
+            low, high = min(low, here), max(high, here)
+        var lowest = place_of(system, low - reach, 0)
+        var highest = place_of(system, high + reach, 0)
+        var mine = first // MEMBERS * system.width
+        var found = MEMBERS
+        var fits = True
+        for a in range(lowest[0], highest[0] + 1):
+            for b in range(lowest[1], highest[1] + 1):
+                var row = (a * system.count[1] + b) * column
+                var begin = Int(system.start.unsafe_get(row + lowest[2]))
+                var stop = Int(system.start.unsafe_get(row + highest[2] + 1))
+                # As whole vectors, and to fill up.
+                var room = found + stop - begin + 2 * LANES
+                needed = max(needed, room)
+                fits = fits and room <= system.width
+                if fits:
+                    found += list_run(
+                        system, low, high, begin, stop, mine + found
+                    )
+        if not fits:
+            continue
+        for m in range(MEMBERS):
+            system.neighbour.unsafe_get(mine + m) = Int32(4 * (first + m))
+        # To fill the last vector, here and below.
+        system.neighbour.unsafe_get(mine + found) = nobody
+        found = keep_near(system, first, end, found)
+        system.neighbour.unsafe_get(mine + found) = nobody
+        system.neighbours[first // MEMBERS] = Int32(whole(found, AT_ONCE))
+    system.parts[number].needed = needed
+
+
+@always_inline
+def list_run(
+    mut system: System, low: Vec, high: Vec, first: Int, end: Int, to: Int
+) -> Int:
+    """List those from `first` to `end` that are within reach of this box.
+
+    They are written from the place `to` on; how many they are.
+    """
+    var reach2 = system.reach() * system.reach()
+    var x, y = system.x.unsafe_ptr(), system.y.unsafe_ptr()
+    var z = system.z.unsafe_ptr()
+    var member = system.member.unsafe_ptr()
+    var neighbour = system.neighbour.unsafe_ptr()
+    var found = 0
+    for k in range(first, end, LANES):
+        var dx = beyond(x.unsafe_load[width=LANES](k), low[0], high[0])
+        var dy = beyond(y.unsafe_load[width=LANES](k), low[1], high[1])
+        var dz = beyond(z.unsafe_load[width=LANES](k), low[2], high[2])
+        var some = member.unsafe_load[width=LANES](k)
+        var near = (dx * dx + dy * dy + dz * dz).le(reach2)
+        near &= iota[DType.int32, LANES]().lt(Int32(end - k))
+        found += pack(neighbour.unsafe_offset(to + found), some, near)
+    return found
+
+
+@always_inline
+def beyond(x: Lanes, low: Real, high: Real) -> Lanes:
+    """How far each is outside of these bounds."""
+    return max(max(low - x, x - high), 0)
+
+
+@always_inline
+def keep_near(mut system: System, first: Int, end: Int, listed: Int) -> Int:
+    """Of those listed behind the members, keep whom any member reaches, and who is none."""
+    var reach2 = system.reach() * system.reach()
+    var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
+    var xi, yi, zi = members(x, first)
+    var cluster = first // MEMBERS
+    var mine = system.neighbour.unsafe_ptr().unsafe_offset(
+        cluster * system.width
+    )
+    # The rows behind the last particle are none of its cluster.
+    var among = (iota[DType.int32, LANES]() % Rows(Int32(MEMBERS))).lt(
+        Int32(end - first)
+    )
+    var kept = MEMBERS
+    for k in range(MEMBERS, listed, AT_ONCE):
+        var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
+        var dx, dy, dz = xi - xj, yi - yj, zi - zj
+        var near = (dx * dx + dy * dy + dz * dz).le(reach2) & among
+        var bits = Int(pack_bits(near))
+        comptime for m in range(AT_ONCE):
+            var j = mine[unsafe_offset=k + m]
+            # No branch: whom none reaches is overwritten by the next.
+            mine[unsafe_offset=kept] = j
+            var any = (bits >> (m * MEMBERS)) % (1 << MEMBERS) != 0
+            kept += Int(any & (Int(j) // (4 * MEMBERS) != cluster))
+    return kept
+
+
+@always_inline
+def members(x: Reals, first: Int) -> Tuple[Lanes, Lanes, Lanes]:
+    """The x, y and z of the rows of a cluster, once for each neighbour in a vector."""
+    var rows = x.unsafe_offset(4 * first)
+    var four, more = rows.unsafe_load[width=16](0), rows.unsafe_load[width=16](
+        16
+    )
+    var xs = four.shuffle[
+        0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28
+    ](more)
+    var ys = four.shuffle[
+        1, 5, 9, 13, 17, 21, 25, 29, 1, 5, 9, 13, 17, 21, 25, 29
+    ](more)
+    var zs = four.shuffle[
+        2, 6, 10, 14, 18, 22, 26, 30, 2, 6, 10, 14, 18, 22, 26, 30
+    ](more)
+    return (
+        rebind[Lanes](xs.slice[LANES, offset=0]()),
+        rebind[Lanes](ys.slice[LANES, offset=0]()),
+        rebind[Lanes](zs.slice[LANES, offset=0]()),
+    )
+
+
+@always_inline
+def neighbours(x: Reals, j: Starts) -> Tuple[Lanes, Lanes, Lanes]:
+    """The x, y and z of the rows that begin at these places, each for all members."""
+    var row = x.unsafe_load[width=4, alignment=16](Int(j[unsafe_offset=0]))
+    comptime if AT_ONCE == 2:
+        var other = x.unsafe_load[width=4, alignment=16](
+            Int(j[unsafe_offset=1])
+        )
+        var both = row.join(row).join(other.join(other))
+        return (
+            rebind[Lanes](
+                both.shuffle[
+                    0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12
+                ]()
+            ),
+            rebind[Lanes](
+                both.shuffle[
+                    1, 1, 1, 1, 5, 5, 5, 5, 9, 9, 9, 9, 13, 13, 13, 13
+                ]()
+            ),
+            rebind[Lanes](
+                both.shuffle[
+                    2, 2, 2, 2, 6, 6, 6, 6, 10, 10, 10, 10, 14, 14, 14, 14
+                ]()
+            ),
+        )
+    else:
+        return Lanes(row[0]), Lanes(row[1]), Lanes(row[2])
+
+
+def forces(mut system: System, number: Int):
+    """The force on each of a part of the particles: the sum of its pair forces."""
+    ref part = system.parts[number]
+    var cutoff2 = system.cutoff * system.cutoff
+    var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
+    # The member that each lane sees in the first vector, itself a neighbour.
+    var lane, all = iota[DType.int32, LANES](), Rows(Int32(MEMBERS))
+    var seen = lane % all - lane // all
+    for first in range(part.first, part.last, MEMBERS):
+        var xi, yi, zi = members(x, first)
+        var fx, fy, fz = Lanes(0), Lanes(0), Lanes(0)
+        var cluster = first // MEMBERS
+        var mine = system.neighbour.unsafe_ptr().unsafe_offset(
+            cluster * system.width
+        )
+        comptime for k in range(0, MEMBERS, AT_ONCE):
+            var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
+            var dx, dy, dz = xi - xj, yi - yj, zi - zj
+            var r2 = dx * dx + dy * dy + dz * dz
+            var near = r2.lt(cutoff2) & seen.ne(Int32(k))
+            var f = near.select(pair_force(r2), Lanes(0))
+            fx += f * dx
+            fy += f * dy
+            fz += f * dz
+        var count = Int(system.neighbours.unsafe_get(cluster))
+        for k in range(MEMBERS, count, AT_ONCE):
+            var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
+            var dx, dy, dz = xi - xj, yi - yj, zi - zj
+            var r2 = dx * dx + dy * dy + dz * dz
+            var f = r2.lt(cutoff2).select(pair_force(r2), Lanes(0))
+            fx += f * dx
+            fy += f * dy
+            fz += f * dz
+        comptime for m in range(MEMBERS):
+            if first + m < part.last:
+                var force = Vec(0)
+                comptime for l in range(m, LANES, MEMBERS):
+                    force += Vec(fx[l], fy[l], fz[l], 0)
+                system.force.unsafe_get(first + m) = force
