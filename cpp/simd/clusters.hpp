@@ -5,6 +5,7 @@
 #pragma once
 
 #include <bit>
+#include <cstring>
 
 #include "../particles/pairs.hpp"
 #include "cells.hpp"
@@ -44,18 +45,36 @@ struct Order {
     }
 };
 
-// The coordinates of the members of a cluster, once for each neighbour in a vector.
+typedef Real FourRows __attribute__((vector_size(16 * sizeof(Real))));
+
+// The k-th number of each of eight rows, once for each neighbour in a vector.
+template <int k>
+Lanes axis_of(FourRows a, FourRows b) {
+    if constexpr (at_once == 2)
+        return __builtin_shufflevector(a, b, k, 4 + k, 8 + k, 12 + k, 16 + k, 20 + k, 24 + k, 28 + k, //
+                                       k, 4 + k, 8 + k, 12 + k, 16 + k, 20 + k, 24 + k, 28 + k);
+    else
+        return __builtin_shufflevector(a, b, k, 4 + k, 8 + k, 12 + k, 16 + k, 20 + k, 24 + k, 28 + k);
+}
+
+// The coordinates of the members of a cluster, whose rows are those from `first` on, once for each neighbour in a vector.
 struct Members {
     Lanes x, y, z;
 
-    // Of rows from the first on; where there are fewer, of the last again.
-    Members(const Row* rows, std::size_t first, std::size_t last) {
-        for (std::size_t l = 0; l < lanes; ++l) {
-            const Row row = rows[std::min(first + l % members, last)];
-            x[l] = row[0], y[l] = row[1], z[l] = row[2];
-        }
+    Members(const Row* first) {
+        FourRows a, b;
+        std::memcpy(&a, first, sizeof a);
+        std::memcpy(&b, first + 4, sizeof b);
+        x = axis_of<0>(a, b), y = axis_of<1>(a, b), z = axis_of<2>(a, b);
     }
 };
+
+// For which member each lane is.
+inline Wholes member_of_lane() {
+    Wholes member{};
+    for (std::size_t l = 0; l < lanes; ++l) member[l] = Whole(l % members);
+    return member;
+}
 
 // The coordinates of neighbours, each as often as there are members; `j`: where their rows begin.
 struct Neighbours {
@@ -78,16 +97,15 @@ inline Lanes squares(const Members& i, const Neighbours& j) {
     return dx * dx + dy * dy + dz * dz;
 }
 
-// Of the neighbours in a vector, a bit for each that any member is so near.
-inline unsigned any_nearer(Lanes r2, Real limit) {
+// Of the neighbours in a vector, a bit for each that is near to any member.
+inline unsigned any(Wholes near) {
 #ifdef __AVX512F__
-    const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(limit), _CMP_LT_OQ);
-    return unsigned((near & 0xff) != 0) | unsigned((near >> 8) != 0) << 1;
+    const unsigned bits = _mm512_test_epi32_mask(__m512i(near), __m512i(near));
+    return unsigned((bits & 0xff) != 0) | unsigned((bits >> 8) != 0) << 1;
 #else
-    const Wholes near = r2 < splat(limit);
-    Whole any = 0;
-    for (std::size_t l = 0; l < lanes; ++l) any |= near[l];
-    return any != 0;
+    Whole one = 0;
+    for (std::size_t l = 0; l < lanes; ++l) one |= near[l];
+    return one != 0;
 #endif
 }
 
@@ -124,17 +142,20 @@ inline std::size_t list_run(const System& s, Row low, Row high, Index begin, Ind
     return found;
 }
 
-// Of `count` listed ones from `mine` on, keep those within reach of a member, and that are none; how many.
-inline std::size_t keep_near(const System& s, const Members& i, std::size_t cluster, Index* mine, std::size_t count) {
+// Of those listed at [members, listed) for the cluster of the particles [first, end), keep whom any member reaches, and who
+// is none; how long the list is then.
+inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end, Index* mine, std::size_t listed) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
-    const Real reach2 = s.reach() * s.reach();
-    std::size_t kept = 0;
-    for (std::size_t k = 0; k < count; k += at_once) {
-        unsigned near = any_nearer(squares(i, neighbours(x, mine + k)), reach2);
+    const Members i(&s.x[first]);
+    const Lanes reach2 = splat(s.reach() * s.reach());
+    const Wholes among = member_of_lane() < Whole(end - first); // the rows behind the last particle are none of its cluster
+    std::size_t kept = members;
+    for (std::size_t k = members; k < listed; k += at_once) {
+        unsigned near = any((squares(i, neighbours(x, mine + k)) < reach2) & among);
         for (std::size_t m = 0; m < at_once; ++m, near >>= 1) {
             const Index j = mine[k + m];
-            mine[kept] = j;
-            kept += near & unsigned(j / (4 * members) != cluster);
+            mine[kept] = j; // no branch: whom none reaches is overwritten by the next
+            kept += near & unsigned(j / (4 * members) != first / members);
         }
     }
     return kept;
@@ -146,9 +167,9 @@ inline std::size_t list_neighbours(System& s) {
     std::size_t needed = 0;
 #pragma omp parallel for schedule(static) reduction(max : needed)
     for (Signed c = 0; c < Signed(s.lists()); ++c) {
-        const std::size_t first = members * std::size_t(c), last = std::min(first + members, s.n) - 1;
+        const std::size_t first = members * std::size_t(c), last = std::min(first + members, s.n);
         Row low = s.x[first], high = low;
-        for (std::size_t i = first + 1; i <= last; ++i)
+        for (std::size_t i = first + 1; i < last; ++i)
             for (std::size_t k = 0; k < axes; ++k) {
                 low[k] = std::min(low[k], s.x[i][k]);
                 high[k] = std::max(high[k], s.x[i][k]);
@@ -169,7 +190,7 @@ inline std::size_t list_neighbours(System& s) {
         if (!fits) continue;
         for (std::size_t m = 0; m < members; ++m) mine[m] = static_cast<Index>(4 * (first + m));
         mine[found] = nobody; // to fill the last vector
-        found = members + keep_near(s, Members(s.x.data(), first, last), std::size_t(c), mine + members, found - members);
+        found = keep_near(s, first, last, mine, found);
         mine[found] = nobody;
         s.count[c] = static_cast<Index>(whole(found, at_once));
     }
@@ -181,12 +202,12 @@ inline void forces(System& s, bool and_kick) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
     const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
     const Real half = and_kick ? s.dt / 2 : Real(0);
-    Wholes number{}; // of the member that each lane sees in the first vector, where it is itself a neighbour
-    for (std::size_t l = 0; l < lanes; ++l) number[l] = Whole(l % members) - Whole(l / members);
+    Wholes seen = member_of_lane(); // as a neighbour, in the first vector
+    for (std::size_t l = members; l < lanes; ++l) seen[l] -= 1;
 #pragma omp parallel for schedule(static)
     for (Signed c = 0; c < Signed(s.lists()); ++c) {
         const std::size_t first = members * std::size_t(c), end = std::min(first + members, s.n);
-        const Members i(s.x.data(), first, s.total);
+        const Members i(&s.x[first]);
         const Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
         const Index count = s.count[c];
         Lanes fx{}, fy{}, fz{};
@@ -199,7 +220,7 @@ inline void forces(System& s, bool and_kick) {
             fy += f_over_r * dy;
             fz += f_over_r * dz;
         };
-        for (Index k = 0; k < members; k += at_once) look(k, [&](Wholes near) { return near & (number != Whole(k)); });
+        for (Index k = 0; k < members; k += at_once) look(k, [&](Wholes near) { return near & (seen != Whole(k)); });
         for (Index k = members; k < count; k += at_once) look(k, [](Wholes near) { return near; });
         for (std::size_t at = first; at < end; ++at) {
             Row force{};
