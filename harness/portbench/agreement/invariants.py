@@ -110,7 +110,7 @@ def make(
         for done, name in enumerate(names):
             progress(0.8 + 0.1 * done / len(names))
             related[name] = _related(oracle, precision, parameters, state, there, kinds[:3], name, plain)
-    if specification.offers("refine") and specification.offers("conserved"):
+    if steps > 1 and specification.offers("refine") and specification.offers("conserved"):
         steps_finer = _order(oracle, precision, parameters, state, there, some, progress)
     progress(1.0)
     return Invariants(long_series, reversal, related, *steps_finer)
