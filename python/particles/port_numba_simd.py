@@ -4,10 +4,13 @@ The steps are those of port_numba.py, and the functions have the same names. Wha
 
 * A position is a row x y z 0 of 32 bytes, which is one load; the rows of as many neighbours as a vector has lanes are
   transposed in registers. Three gathers take three times as long.
-* Particles are sorted by their cells whenever neighbours are listed, so that neighbours are near in memory.
+* Particles are sorted whenever neighbours are listed, so that neighbours are near in memory.
 * Neighbours are numbered by where their row begins, and each list is filled up to whole vectors with nobody, who is far
   away: no loop has a remainder.
 * Each candidate row of cells is tested a vector at a time, and those within reach are packed in registers.
+
+port_numba_clusters.py shares all but the list and the forces; hence, as in port_numba.py, everything is computed in the
+type of the arrays.
 """
 
 from typing import NamedTuple
@@ -17,13 +20,13 @@ import numpy as np
 from numba import prange
 
 from particles.checks import check, check_forces
-from particles.observe import observed, stacked
+from particles.observe import observed, stacked, wrapped
 from particles.port_numba import SKIN, about, pair_force, pair_potential
 from particles.vectors import LANES, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
 
-FAR = 1e150  # where nobody is; the square is finite
+SPARE = 8  # rows of nobody at the end: as many as share a list at most
 NUMBERS = np.arange(LANES, dtype=np.uint32)
 
 compiled = numba.njit(cache=True, error_model="numpy")
@@ -52,89 +55,119 @@ def load(parameters, state):
 def run(systems, steps):
     for k, system in enumerate(systems):
         systems[k] = advance(system, steps)
-        check_forces(systems[k].force)
+        check_forces(systems[k].force[: 4 * system.n])
 
 
 def state(systems):
     """Every field of the specification, boxes first."""
-    return stacked([observe(system) for system in systems], float)
+    return stacked([observe(system) for system in systems], systems[0].x.dtype)
 
 
 class System(NamedTuple):
-    """One box: n particles, sorted by cell, then their images, then nobody. A row is x y z 0, flat in its array."""
+    """One box: n particles, sorted, then their images, then nobody. A row is x y z 0, flat in its array.
+
+    Numbers that are not whole are in arrays: a bare float32 would come back from compiled code as a float64.
+    """
 
     n: int
+    members: int  # particles that share a list
     box: np.ndarray  # (3,)
     periodic: bool
-    cutoff: float
-    skin: float
-    dt: float
+    cutoff: np.ndarray  # (1,)
+    skin: np.ndarray  # (1,)
+    slack: np.ndarray  # (1,): how far particles may move before neighbours are listed anew
+    dt: np.ndarray  # (1,)
     x: np.ndarray  # (4 room,): positions
-    v: np.ndarray  # (4 n,)
-    force: np.ndarray  # (4 n,)
+    v: np.ndarray  # (4 n,), in whole lists
+    force: np.ndarray  # (4 n,), in whole lists
     listed: np.ndarray  # (4 n,): positions when the neighbours were listed
     spare: np.ndarray  # (4 n,): to sort rows in
     id: np.ndarray  # (n,): which particle each was when it was loaded
     source: np.ndarray  # (room,): where the row begins of which this is an image
-    shift: np.ndarray  # (4 room,): by what
+    shift: np.ndarray  # (4 room,): by what; of particles by nothing
     cells: np.ndarray  # (3,): how many, with two more on every side for the images
     side: np.ndarray  # (3,): of a cell
     cell: np.ndarray  # (room,): in which each lies
     first: np.ndarray  # (cells + 1,): where each begins in `inside`
-    inside: np.ndarray  # (room + LANES,): where rows begin, in the order of cells
-    sorted: np.ndarray  # (3, room + LANES): positions in that order
-    neighbours: np.ndarray  # (n width,): where rows begin, `width` for each particle
-    count: np.ndarray  # (n,): of neighbours, with nobody to whole vectors
+    inside: np.ndarray  # (room + a vector,): where rows begin, in the order of cells
+    sorted: np.ndarray  # (3, room + a vector): positions in that order
+    columns: np.ndarray  # (3,): how many, and layers in each, in the order of which particles are sorted
+    wide: np.ndarray  # (3,): how much each is
+    begin: np.ndarray  # (layers + 1,): where each begins among the particles
+    neighbours: np.ndarray  # (lists width,): where rows begin, `width` for each list
+    count: np.ndarray  # (lists,): of neighbours, with nobody to whole vectors
     total: np.ndarray  # (1,): particles and images; 0 before there is a list
 
 
-def make(parameters, position, velocity):
+def make(parameters, position, velocity, members=1):
     """A System with its forces still to be found."""
-    n, box, cutoff = len(position), np.array(parameters["box"]), float(parameters["cutoff"])
-    skin = min(SKIN, cutoff)
-    half_reach = 0.5 * (cutoff + skin)
+    n, number = len(position), position.dtype.type
+    box, cutoff = np.array(parameters["box"], dtype=number), number(parameters["cutoff"])
+    skin = min(number(SKIN), cutoff)
+    reach = cutoff + skin
+    # A little sooner than is exact, so that rounding loses no pair: neither that of distances, nor of places.
+    slack = number(0.499999) * skin - 4 * np.finfo(number).eps * (box.max() + 2 * reach)
     # No more than a few cells per particle, however thin the gas; none smaller than half the reach.
-    inner = np.clip((box / half_reach).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
+    inner = np.clip((box / (reach / 2)).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
     cells = inner + 4
+    # Columns as wide as eight particles are long, in layers of less than one each: eight in a row are near each other.
+    density = n / np.prod(box, dtype=float)
+    long = np.cbrt(8 / density)
+    columns = np.clip(np.rint(box / long), 1, max(1, int(n ** (1 / 3)))).astype(np.int64)
+    columns[2] = 1 + 2 * n // (columns[0] * columns[1])
+    lists = -(-n // members)
     periodic = parameters["boundary"] == "periodic"
-    room = n + 1 + (int(n * (np.prod(1 + 2.2 * (cutoff + skin) / box) - 1)) + 64 if periodic else 0)
-    width = whole_vectors(int(min(27.0 * n, 6 * n / np.prod(box) * (cutoff + skin) ** 3)) + 16)
-    x, v = rows(room), rows(n)
+    room = n + SPARE + (int(n * (np.prod(1 + 2.2 * reach / box) - 1)) + 64 if periodic else 0)
+    around = 6 * density * (reach + (long / 2 if members > 1 else 0)) ** 3
+    width = whole_vectors(int(min((27.0 if periodic else 1.0) * n, around)) + 16)
+    x, v = rows(room, number), rows(members * lists, number)
     x[: 4 * n].reshape(n, 4)[:, :3] = position
-    v.reshape(n, 4)[:, :3] = velocity
+    v[: 4 * n].reshape(n, 4)[:, :3] = velocity
     return System(
         n=n,
+        members=members,
         box=box,
         periodic=periodic,
-        cutoff=cutoff,
-        skin=skin,
-        dt=float(parameters["dt"]),
+        cutoff=np.array([cutoff]),
+        skin=np.array([skin]),
+        slack=np.array([max(slack, number(0))], number),
+        dt=np.array([parameters["dt"]], number),
         x=x,
         v=v,
-        force=rows(n),
-        listed=rows(n),
-        spare=rows(n),
+        force=rows(members * lists, number),
+        listed=rows(n, number),
+        spare=rows(n, number),
         id=np.arange(n, dtype=np.uint32),
         source=np.zeros(room, np.uint32),
-        shift=rows(room),
+        shift=rows(room, number),
         cells=cells,
-        side=np.maximum(box / inner, half_reach),
+        side=np.maximum(box / inner.astype(number), reach / 2),
         cell=np.zeros(room, np.int64),
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
-        inside=np.zeros(room + LANES, np.uint32),
-        sorted=np.zeros((3, room + LANES)),
-        neighbours=np.zeros(n * width, np.uint32),
-        count=np.zeros(n, np.int64),
+        inside=np.zeros(room + 2 * LANES, np.uint32),
+        sorted=np.zeros((3, room + 2 * LANES), number),
+        columns=columns,
+        wide=box / columns.astype(number),
+        begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
+        neighbours=np.zeros(lists * width, np.uint32),
+        count=np.zeros(lists, np.int64),
         total=np.zeros(1, np.int64),
     )
 
 
 @compiled
-def rows(count):
+def rows(count, number):
     """So many rows of zeros, flat, where an aligned load can read them."""
-    raw = np.zeros(4 * count + 8)
-    skip = (-raw.ctypes.data // 8) % 8
+    raw = np.zeros(4 * count + 16, number)
+    skip = (-raw.ctypes.data % 64) // raw.itemsize
     return raw[skip : skip + 4 * count]
+
+
+@compiled
+def copy(some, to):
+    """As many as fit. Slices assigned to each other take Numba seconds to compile, for what they may complain of."""
+    for i in range(min(some.size, to.size)):
+        to[i] = some[i]
 
 
 @compiled
@@ -145,16 +178,17 @@ def whole_vectors(count):
 @compiled
 def grow(s):
     """The same particles with half as much room again for images and neighbours."""
+    number, lists = s.x.dtype, s.count.size
     room = s.source.size * 3 // 2 + 64
-    width = whole_vectors(s.neighbours.size // s.n * 3 // 2 + 16)
-    x = rows(room)
-    x[: 4 * s.n] = s.x[: 4 * s.n]
+    width = whole_vectors(s.neighbours.size // lists * 3 // 2 + 16)
+    x = rows(room, number)
+    copy(s.x[: 4 * s.n], x)
     return System(
-        s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
-        x, s.v, s.force, s.listed, s.spare, s.id, np.zeros(room, np.uint32), rows(room),
+        s.n, s.members, s.box, s.periodic, s.cutoff, s.skin, s.slack, s.dt,
+        x, s.v, s.force, s.listed, s.spare, s.id, np.zeros(room, np.uint32), rows(room, number),
         s.cells, s.side, np.zeros(room, np.int64), s.first,
-        np.zeros(room + LANES, np.uint32), np.zeros((3, room + LANES)),
-        np.zeros(s.n * width, np.uint32), s.count, s.total,
+        np.zeros(room + 2 * LANES, np.uint32), np.zeros((3, room + 2 * LANES), number),
+        s.columns, s.wide, s.begin, np.zeros(lists * width, np.uint32), s.count, s.total,
     )  # fmt: skip
 
 
@@ -169,66 +203,69 @@ def wrap(s):
 
 
 @compiled
-def cell_of(s, i):
-    """The cell of the i-th row."""
-    c = 0
-    rim = 2 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
-    for k in range(3):
-        place = int(np.floor(s.x[4 * i + k] / s.side[k])) + 2
-        c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
-    return c
+def place_of(x, side, cells, rim):
+    """Of the cells along an axis the one in which x lies, or that as far from the edge as the rim is wide."""
+    return min(max(int(np.floor(x / side)) + 2, rim), cells - 1 - rim)
 
 
 @compiled
-def count_cells(s, total):
-    """`cell` of each row, and where each cell begins in the order of cells."""
-    s.first[:] = 0
-    for i in range(total):
-        s.cell[i] = cell_of(s, i)
-        s.first[s.cell[i] + 1] += 1
-    for c in range(s.first.size - 1):
-        s.first[c + 1] += s.first[c]
+def count_up(first, place, count):
+    """Where each place begins, if so many are put in order."""
+    first[:] = 0
+    for i in range(count):
+        first[place[i] + 1] += 1
+    for c in range(first.size - 1):
+        first[c + 1] += first[c]
 
 
 @compiled
 def sort_particles(s):
-    """Put the particles themselves in the order of their cells."""
-    count_cells(s, s.n)
+    """Put the particles themselves in the order of layers and columns, there and back again."""
+    for i in range(s.n):
+        place = 0
+        for k in range(3):
+            along = min(int(s.x[4 * i + k] / s.wide[k]), s.columns[k] - 1)
+            place = place * s.columns[k] + (s.columns[k] - 1 - along if place % 2 else along)
+        s.cell[i] = place
+    count_up(s.begin, s.cell, s.n)
     for i in range(s.n):
         c = s.cell[i]
-        s.inside[s.first[c]] = i
-        s.first[c] += 1
+        s.inside[s.begin[c]] = i
+        s.begin[c] += 1
     for some in (s.x, s.v):
         for i in range(s.n):
             store(s.spare, 4 * i, load_row(some, 4 * np.int64(s.inside[i])))
-        some[: 4 * s.n] = s.spare
+        copy(s.spare, some)
     for i in range(s.n):
         s.inside[i] = s.id[s.inside[i]]
-    s.id[:] = s.inside[: s.n]
+    copy(s.inside, s.id)
 
 
 @compiled
 def make_images(s):
     """Append the images within reach of the box, and nobody after them; whether there was room."""
-    reach = s.cutoff + s.skin
+    reach = s.cutoff[0] + s.skin[0]
     total = s.n
+    for i in range(s.n):
+        s.source[i] = 4 * i
     if s.periodic:
         for k in range(3):  # images of images too: along edges and at corners
             for i in range(total):  # not those that this direction adds
                 x = s.x[4 * i + k]
                 for by in (-s.box[k], s.box[k]):
                     if (by > 0 and x < reach) or (by < 0 and x >= s.box[k] - reach):
-                        if total + 1 == s.source.size:
+                        if total + SPARE == s.source.size:
                             return False
-                        source = s.source[i] if i >= s.n else np.uint32(4 * i)
+                        source = s.source[i]
                         s.source[total] = source
                         for m in range(3):
-                            shift = by if m == k else s.shift[4 * i + m] if i >= s.n else 0.0
+                            shift = by if m == k else s.shift[4 * i + m]
                             s.shift[4 * total + m] = shift
                             s.x[4 * total + m] = s.x[np.int64(source) + m] + shift
                         total += 1
     s.total[0] = total
-    s.x[4 * total : 4 * total + 3] = FAR
+    for i in range(total, total + SPARE):
+        s.x[4 * i : 4 * i + 3] = 1e18 if s.x.itemsize == 4 else 1e150  # far away; the square is finite
     return True
 
 
@@ -236,7 +273,13 @@ def make_images(s):
 def sort_into_cells(s):
     """Counting sort of particles and images."""
     total = s.total[0]
-    count_cells(s, total)
+    for i in range(total):
+        c = 0
+        rim = 2 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
+        for k in range(3):
+            c = c * s.cells[k] + place_of(s.x[4 * i + k], s.side[k], s.cells[k], rim)
+        s.cell[i] = c
+    count_up(s.first, s.cell, total)
     for i in range(total):
         here = s.first[s.cell[i]]  # ends as the beginning of the next cell
         s.first[s.cell[i]] += 1
@@ -332,6 +375,14 @@ def sums(x, y, z):
 
 
 @over_pairs
+def pair_forces(r2):
+    """f(r)/r at the squared distances r2, in all lanes."""
+    s2 = 1.0 / r2
+    s6 = s2 * s2 * s2
+    return 24.0 * (2.0 * s6 * s6 - s6) * s2
+
+
+@over_pairs
 def force_on(i, cutoff2, x, neighbours, begin, end):
     """From the neighbours at [begin, end) on the i-th row."""
     xi, yi, zi = splat(at(x, 4 * i)), splat(at(x, 4 * i + 1)), splat(at(x, 4 * i + 2))
@@ -341,9 +392,7 @@ def force_on(i, cutoff2, x, neighbours, begin, end):
         xj, yj, zj = columns(x, neighbours, k)
         dx, dy, dz = xi - xj, yi - yj, zi - zj
         r2 = dx * dx + dy * dy + dz * dz
-        s2 = 1.0 / r2
-        s6 = s2 * s2 * s2
-        f_over_r = select(r2 < cutoff2, 24.0 * (2.0 * s6 * s6 - s6) * s2, nothing)
+        f_over_r = select(r2 < cutoff2, pair_forces(r2), nothing)
         fx = fx + f_over_r * dx
         fy = fy + f_over_r * dy
         fz = fz + f_over_r * dz
@@ -362,18 +411,19 @@ def forces(n, cutoff, half_dt, x, neighbours, count, force, v):
 
 @compiled
 def potential_and_virial(s):
-    """Sums over the pairs: of their energy, and of r . f."""
-    cutoff2 = s.cutoff * s.cutoff
+    """Sums over the pairs, in float64: of their energy, and of r . f."""
+    cutoff2 = s.cutoff[0] * s.cutoff[0]
     shift = pair_potential(cutoff2)
-    width = s.neighbours.size // s.n
+    width = s.neighbours.size // s.count.size
     potential = virial = 0.0
     for i in range(s.n):
         u = w = 0.0
-        for j in s.neighbours[i * width : i * width + s.count[i]]:
-            r2 = 0.0
-            for k in range(3):
-                r2 += (s.x[4 * i + k] - s.x[np.int64(j) + k]) ** 2
-            if r2 < cutoff2:
+        mine = i // s.members
+        for listed in s.neighbours[mine * width : mine * width + s.count[mine]]:
+            j = np.int64(listed)
+            dx, dy, dz = s.x[4 * i] - s.x[j], s.x[4 * i + 1] - s.x[j + 1], s.x[4 * i + 2] - s.x[j + 2]
+            r2 = dx * dx + dy * dy + dz * dz
+            if r2 < cutoff2 and j != 4 * i:
                 u += pair_potential(r2) - shift
                 w += pair_force(r2) * r2
         potential += u
@@ -385,24 +435,37 @@ def potential_and_virial(s):
 def kick_and_drift(n, box, periodic, dt, x, v, force, listed):
     """Half a kick, and the move by v dt; between walls, bounce until inside. How many particles were too fast, and the
     square of how far one is at most from where it was listed."""
-    escaped, most, half = 0, 0.0, 0.5 * dt
+    number = type(dt)
+    escaped, most, half, far, nothing = 0, number(0), number(0.5) * dt, number(100), number(0)
     for i in prange(n):
         speed = load_row(v, 4 * i) + half * load_row(force, 4 * i)
         store(v, 4 * i, speed)
         store(x, 4 * i, load_row(x, 4 * i) + dt * speed)
-        moved2 = 0.0
+        moved2 = nothing
         for k in range(3):
             to = x[4 * i + k]
-            if not abs(to) < 100.0 * box[k]:
+            if not abs(to) < far * box[k]:
                 escaped += 1
             elif not periodic:
-                while to < 0 or to > box[k]:
-                    to = -to if to < 0 else box[k] + box[k] - to
+                while to < nothing or to > box[k]:
+                    to = -to if to < nothing else box[k] + box[k] - to
                     v[4 * i + k] = -v[4 * i + k]
                 x[4 * i + k] = to
             moved2 += (to - listed[4 * i + k]) ** 2
         most = max(most, moved2)
     return escaped, most
+
+
+@compiled
+def move(s):
+    """Half a kick and the move. Whether the list still holds: images have followed then."""
+    escaped, moved2 = kick_and_drift(s.n, s.box, s.periodic, s.dt[0], s.x, s.v, s.force, s.listed)
+    if escaped:
+        raise ValueError("a particle crossed the box many times in one step: the time step is too long")
+    holds = moved2 <= s.slack[0] * s.slack[0]
+    if holds and s.periodic:
+        move_images(s.n, s.total[0], s.x, s.source, s.shift)
+    return holds
 
 
 @compiled
@@ -415,36 +478,34 @@ def rebuild(s):
         if make_images(s):
             sort_into_cells(s)
             if list_neighbours(
-                s.n, s.cutoff + s.skin, s.x, s.cells, s.cell, s.first, s.inside, s.sorted[0], s.sorted[1], s.sorted[2],
-                s.neighbours, s.count, 4 * s.total[0],
+                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.cell, s.first,
+                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.count, 4 * s.total[0],
             ):  # fmt: skip
                 break
         s = grow(s)
-    s.listed[:] = s.x[: 4 * s.n]
+    copy(s.x, s.listed)
     return s
 
 
 @compiled
 def advance(s, steps):
     """Velocity Verlet. Returns the System, which may have grown."""
-    half = 0.5 * s.dt
+    half = s.dt[0] / 2
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff, 0.0, s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], 0.0, s.x, s.neighbours, s.count, s.force, s.v)
     for _ in range(steps):
-        escaped, moved2 = kick_and_drift(s.n, s.box, s.periodic, s.dt, s.x, s.v, s.force, s.listed)
-        if escaped:
-            raise ValueError("a particle crossed the box many times in one step: the time step is too long")
-        if not moved2 <= (0.5 * s.skin) ** 2:
+        if not move(s):
             s = rebuild(s)
-        else:
-            move_images(s.n, s.total[0], s.x, s.source, s.shift)
-        forces(s.n, s.cutoff, half, s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.count, s.force, s.v)
     return s
 
 
-def observe(system):
-    """The fields of one box, as the specification shapes them and in the order in which it was loaded."""
-    n, back = system.n, np.argsort(system.id)
-    x, v, force = (a[: 4 * n].reshape(n, 4)[back, :3] for a in (system.x, system.v, system.force))
-    return observed(system.box, system.periodic, x, v, force, *potential_and_virial(system))
+def observe(s):
+    """The fields of one box, as the specification shapes them and in the order in which it was loaded; in float64."""
+    back = np.argsort(s.id)
+    x, v, force = (a[: 4 * s.n].reshape(s.n, 4)[back, :3] for a in (s.x, s.v, s.force))
+    if s.periodic:
+        x = wrapped(s.box, x)  # as precise as it is
+    box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))
+    return observed(box, s.periodic, x, v, force, *potential_and_virial(s))

@@ -24,6 +24,7 @@ def has_avx512():
 
 
 LANES = 8 if has_avx512() else 4  # of doubles; emulated where there are fewer
+LANES_32 = 2 * LANES  # of numbers of 32 bits
 _INT = ir.IntType(32)
 
 
@@ -177,6 +178,17 @@ def select(typingctx, mask, a, b):
 
 
 @intrinsic
+def bits(typingctx, mask):
+    """A whole number with the n-th bit set where the mask is, in the n-th lane."""
+
+    def emit(context, builder, sig, args):
+        number = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.zext(number, ir.IntType(64))
+
+    return types.uint64(mask), emit
+
+
+@intrinsic
 def compress_store(typingctx, array, i, vector, mask):
     """Write the lanes where the mask is set, one after the other, from array[i] on; how many they are.
 
@@ -193,8 +205,8 @@ def compress_store(typingctx, array, i, vector, mask):
             compress = cgutils.get_or_insert_function(builder.module, signature_, name)
             packed = builder.call(compress, [args[2], args[2], args[3]])
             builder.store(packed, _as_vectors(builder, pointer, kind), align=vector.element.bitwidth // 8)
-            bits = builder.bitcast(args[3], ir.IntType(lanes))
-            return builder.zext(builder.ctpop(bits), ir.IntType(64))
+            kept = builder.bitcast(args[3], ir.IntType(lanes))
+            return builder.zext(builder.ctpop(kept), ir.IntType(64))
         found = ir.Constant(ir.IntType(64), 0)
         for lane in range(lanes):  # no branch: what is not wanted is overwritten by the next
             builder.store(builder.extract_element(args[2], _INT(lane)), builder.gep(pointer, [found]))

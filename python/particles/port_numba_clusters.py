@@ -1,0 +1,248 @@
+"""Particles in a box, in Numba with explicit vectors in single precision: the tuned port for float32.
+
+A list for each cluster of eight particles, all of which look at each neighbour together: what one of them sees most
+others see too, so that a vector of single precision, too wide for the neighbours of one, is filled. All else is shared
+with port_numba_simd.py, and the functions have the same names.
+
+After S. Páll and B. Hess, Comput. Phys. Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
+"""
+
+import numpy as np
+from numba import prange
+
+from particles import port_numba_simd as lists
+from particles.checks import check, check_forces
+from particles.port_numba_simd import (
+    about,
+    compiled,
+    copy,
+    grow,
+    load_row,
+    make_images,
+    move,
+    over_pairs,
+    over_particles,
+    pair_forces,
+    place_of,
+    sort_into_cells,
+    sort_particles,
+    state,
+    wrap,
+)
+from particles.vectors import LANES_32 as LANES
+from particles.vectors import at, bits, compress_store, load_of, select, shuffle_of, splat_of, store
+
+__all__ = ["about", "load", "run", "state"]
+
+MEMBERS = 8
+AT_ONCE = LANES // MEMBERS  # neighbours in a vector: each with all members
+ROWS = 4 * MEMBERS  # numbers in the rows of a cluster
+ANY = np.uint64(2**MEMBERS - 1)  # a bit for each member
+NUMBERS = np.arange(LANES, dtype=np.uint32)
+# The member that each lane sees where the members themselves are the neighbours, less the number of the first.
+SELF = (np.arange(LANES) % MEMBERS - np.arange(LANES) // MEMBERS).astype(np.uint32)
+
+load_lanes = load_of(LANES)
+load_rows = load_of(ROWS // 2)
+splat = splat_of(LANES)
+splat_members = splat_of(MEMBERS)
+members_x, members_y, members_z = (shuffle_of(*(lane % MEMBERS * 4 + k for lane in range(LANES))) for k in range(3))
+spread_x, spread_y, spread_z = (shuffle_of(*(lane // MEMBERS * 4 + k for lane in range(LANES))) for k in range(3))
+first_half, last_half = shuffle_of(*range(MEMBERS)), shuffle_of(*range(LANES - MEMBERS, LANES))
+join = shuffle_of(*range(2 * MEMBERS))
+first_rows, last_rows = (
+    shuffle_of(*(MEMBERS * k + row for row in rows for k in range(4))) for rows in (range(4), range(4, 8))
+)
+
+
+def load(parameters, state):
+    """One System for each box."""
+    check(parameters, state)
+    return [advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])]
+
+
+def run(systems, steps):
+    for k, system in enumerate(systems):
+        systems[k] = advance(system, steps)
+        check_forces(systems[k].force[: 4 * system.n])
+
+
+def make(parameters, position, velocity):
+    """A System with its forces still to be found."""
+    return lists.make(parameters, position, velocity, MEMBERS)
+
+
+@over_pairs
+def larger(a, b):
+    return select(a < b, b, a)
+
+
+@over_pairs
+def members(x, c):
+    """The coordinates of the members of the c-th cluster, once for each neighbour in a vector."""
+    a, b = load_rows(x, ROWS * c), load_rows(x, ROWS * c + ROWS // 2)
+    return members_x(a, b), members_y(a, b), members_z(a, b)
+
+
+@over_pairs
+def distances(xi, yi, zi, x, j, k):
+    """Of the members from the neighbours j[k : k + AT_ONCE]: along each axis, and squared."""
+    a, b = load_row(x, at(j, k)), load_row(x, at(j, k + AT_ONCE - 1))
+    dx, dy, dz = xi - spread_x(a, b), yi - spread_y(a, b), zi - spread_z(a, b)
+    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+
+
+@over_pairs
+def beyond(low, high, x):
+    """How far x is outside of the range."""
+    return larger(larger(low - x, x - high), splat(np.float32(0)))
+
+
+@over_pairs
+def list_run(low, high, reach2, begin, end, inside, xs, ys, zs, neighbours, to):
+    """Those within reach of the box [low, high] that lie at [begin, end) in the order of cells; how many they are."""
+    numbers = load_lanes(NUMBERS, 0)
+    found = 0
+    for k in range(begin, end, LANES):
+        dx = beyond(splat(low[0]), splat(high[0]), load_lanes(xs, k))
+        dy = beyond(splat(low[1]), splat(high[1]), load_lanes(ys, k))
+        dz = beyond(splat(low[2]), splat(high[2]), load_lanes(zs, k))
+        near = (dx * dx + dy * dy + dz * dz < reach2) & (numbers < splat(np.uint32(min(LANES, end - k))))
+        found += compress_store(neighbours, to + found, load_lanes(inside, k), near)
+    return found
+
+
+@over_pairs
+def keep_near(c, reach2, x, neighbours, begin, end):
+    """Of those listed at [begin, end), keep those within reach of a member, and that are none; how many they are."""
+    xi, yi, zi = members(x, c)
+    kept = begin
+    for k in range(begin, end, AT_ONCE):
+        near = bits(distances(xi, yi, zi, x, neighbours, k)[3] < reach2)
+        for m in range(AT_ONCE):  # no branch: what is not kept is overwritten by the next
+            j = at(neighbours, k + m)
+            store(neighbours, kept, j)
+            to_any = near & (ANY << np.uint64(MEMBERS * m)) != np.uint64(0)
+            kept += np.int64(to_any) & np.int64(j // ROWS != c)
+    return kept - begin
+
+
+@over_pairs
+def list_cluster(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, begin, width, nobody):
+    """List at `begin` the members of the c-th cluster and, after them, all others within reach of any; how many they
+    are with nobody to whole vectors, or -1 without room."""
+    here = ROWS * c
+    low = high = (x[here], x[here + 1], x[here + 2])
+    for i in range(here + 4, min(here + ROWS, 4 * n), 4):
+        low = (min(low[0], x[i]), min(low[1], x[i + 1]), min(low[2], x[i + 2]))
+        high = (max(high[0], x[i]), max(high[1], x[i + 1]), max(high[2], x[i + 2]))
+    for m in range(MEMBERS):  # in the last cluster perhaps images or nobody, for whom all is computed and dropped
+        store(neighbours, begin + m, np.uint32(here + 4 * m))
+    others = end = begin + MEMBERS
+    from_z = place_of(low[2] - reach, side[2], cells[2], 0)
+    to_z = place_of(high[2] + reach, side[2], cells[2], 0)
+    for a in range(
+        place_of(low[0] - reach, side[0], cells[0], 0),
+        place_of(high[0] + reach, side[0], cells[0], 0) + 1,
+    ):
+        for b in range(
+            place_of(low[1] - reach, side[1], cells[1], 0),
+            place_of(high[1] + reach, side[1], cells[1], 0) + 1,
+        ):
+            row = (a * cells[1] + b) * cells[2]
+            run, stop = first[row + from_z], first[row + to_z + 1]
+            if end + (stop - run) + 2 * LANES > begin + width:  # as whole vectors, and to fill up
+                return -1
+            end += list_run(low, high, reach * reach, run, stop, inside, xs, ys, zs, neighbours, end)
+    store(neighbours, end, np.uint32(nobody))
+    end = others + keep_near(c, reach * reach, x, neighbours, others, end)
+    store(neighbours, end, np.uint32(nobody))
+    return (end - begin + AT_ONCE - 1) // AT_ONCE * AT_ONCE
+
+
+@over_particles
+def list_neighbours(n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, count, nobody):
+    """List the neighbours of each cluster; whether there was room."""
+    width = neighbours.size // count.size
+    crowded = 0
+    for c in prange(count.size):
+        count[c] = list_cluster(
+            c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, c * width, width, nobody
+        )
+        crowded += count[c] < 0
+    return crowded == 0
+
+
+@over_pairs
+def pull(fx, fy, fz, dx, dy, dz, r2, near):
+    """The forces, and those of the neighbours that are near."""
+    f_over_r = select(near, pair_forces(r2), splat(np.float32(0)))
+    return fx + f_over_r * dx, fy + f_over_r * dy, fz + f_over_r * dz
+
+
+@over_pairs
+def both_halves(f):
+    return first_half(f, f) + last_half(f, f) if AT_ONCE == 2 else f
+
+
+@over_pairs
+def forces_on(c, cutoff2, x, neighbours, begin, end):
+    """From the neighbours at [begin, end) on the members of the c-th cluster: rows, four in a vector."""
+    xi, yi, zi = members(x, c)
+    fx = fy = fz = splat(np.float32(0))
+    for k in range(0, MEMBERS, AT_ONCE):  # the members: only here does one meet itself
+        dx, dy, dz, r2 = distances(xi, yi, zi, x, neighbours, begin + k)
+        near = (r2 < cutoff2) & (load_lanes(SELF, 0) != splat(np.uint32(k)))
+        fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, near)
+    for k in range(begin + MEMBERS, end, AT_ONCE):
+        dx, dy, dz, r2 = distances(xi, yi, zi, x, neighbours, k)
+        fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, r2 < cutoff2)
+    xy = join(both_halves(fx), both_halves(fy))
+    z0 = join(both_halves(fz), splat_members(np.float32(0)))
+    return first_rows(xy, z0), last_rows(xy, z0)
+
+
+@over_particles
+def forces(n, cutoff, half_dt, x, neighbours, count, force, v):
+    """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
+    width = neighbours.size // count.size
+    for c in prange(count.size):
+        begin, here = c * width, ROWS * c
+        first, last = forces_on(c, cutoff * cutoff, x, neighbours, begin, begin + count[c])
+        store(force, here, first)
+        store(force, here + ROWS // 2, last)
+        store(v, here, load_rows(v, here) + half_dt * first)
+        store(v, here + ROWS // 2, load_rows(v, here + ROWS // 2) + half_dt * last)
+
+
+@compiled
+def rebuild(s):
+    """Particles sorted, and images, cells and neighbours anew, in a larger System if need be."""
+    if s.periodic:
+        wrap(s)
+    sort_particles(s)
+    while True:
+        if make_images(s):
+            sort_into_cells(s)
+            if list_neighbours(
+                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.side, s.first,
+                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.count, 4 * s.total[0],
+            ):  # fmt: skip
+                break
+        s = grow(s)
+    copy(s.x, s.listed)
+    return s
+
+
+@compiled
+def advance(s, steps):
+    """Velocity Verlet. Returns the System, which may have grown."""
+    half = s.dt[0] * np.float32(0.5)
+    if s.total[0] == 0:
+        s = rebuild(s)
+        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.neighbours, s.count, s.force, s.v)
+    for _ in range(steps):
+        if not move(s):
+            s = rebuild(s)
+        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.count, s.force, s.v)
+    return s
