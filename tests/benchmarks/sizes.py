@@ -1,10 +1,10 @@
-"""python tests/benchmarks/sizes.py [--ports mojo-simd,cpp-simd] [--threads 1,2]: one liquid, from 108 to 1,000,000 particles.
+"""python tests/benchmarks/sizes.py [--ports mojo-simd,cpp-simd] [--threads 1,2]: a liquid of 108 to a million.
 
-The liquid of melt-4k in larger and smaller boxes: time for a particle and step, and memory at the most, of each port, in
-fresh processes in turns; written to results/sizes.json. All boxes are timed over the same steps from the same kind of
-start, for a list of neighbours lives longer in some of them. The specification, which looks at all pairs, is left behind
-beyond some ten thousand particles: there each port's forces are compared with the terms that the specification
-says they have, on a sample of the particles.
+The liquid of melt-4k in larger and smaller boxes: time for a particle and step, and memory at the most, of each port,
+in fresh processes in turns; written to results/sizes.json. All boxes are timed over the same steps from the same kind
+of start, for a list of neighbours lives longer in some states than in others. The specification, which looks at all
+pairs, is left behind beyond some ten thousand particles: there each port's forces are compared with the terms that the
+specification says they have, on a sample of the particles.
 """
 
 import argparse
@@ -94,7 +94,9 @@ def worst(x: Exchange, specification: Specification, case: Case, state: Fields) 
             terms = np.array([t for _, t in specification.terms(parameters, state, "force", (0, int(i), axis))])
             ratio = max(ratio, abs(force[0, i, axis] - terms.sum()) / (limit * np.abs(terms).sum()))
     if not ratio <= 1:
-        sys.exit(f"{x.port.name} is wrong at {parameters['particles']} particles: {ratio:.3g} times what rounding may do")
+        sys.exit(
+            f"{x.port.name} is wrong at {parameters['particles']} particles: {ratio:.3g} times what rounding may do"
+        )
     return float(ratio)
 
 

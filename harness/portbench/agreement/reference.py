@@ -103,7 +103,7 @@ def make(
     free_run = _after_steps(oracle, precision, "the free run", parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
-    # where few steps can be asked for, the states between are much alike; after the only one, a port is seen in the free run
+    # where few steps can be asked for, the states between are much alike; the only one is that of the free run
     looked_at = list(zip(marks, runs[0]))[0 if steps >= SEVERAL**2 else -1 :] if steps > 1 else []
     for mark, fields in looked_at:
         then = {name: fields[name] for name in specification.state}
