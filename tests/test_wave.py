@@ -31,6 +31,21 @@ def test_both_ports_are_certified_and_timed(portbench, project: Path) -> None:
         assert rows[case, "c"]["build"] > 0
 
 
+def test_a_specification_of_which_one_step_is_asked_is_not_timed(portbench, project: Path) -> None:
+    """Ports are then compared with each other, and a sentence says why there is no figure of it."""
+    with (project / "portbench.toml").open("a") as manifest:
+        manifest.write("\n[check]\nsteps = { default = 100, long = 1 }\n")
+    arguments = ("bench", "--cases", "short,long", "--baseline", "vectorised", "--budget", "2", "--json", "--quiet")
+    done = portbench(*arguments, cwd=project)
+    assert done.returncode == 0, done.stderr
+    rows = {(r["case"], r["port"]): r for r in json.loads(done.stdout)["rows"]}
+    assert rows["short", "spec"]["time"] and not rows["short", "spec"]["refusal"]
+    assert "one step only" in rows["long", "spec"]["refusal"]
+    assert rows["long", "spec"]["time"] is rows["long", "c"]["over_spec"] is None
+    assert rows["long", "c"]["level"] == "A5"
+    assert rows["long", "c"]["over_baseline"]["value"] > 0
+
+
 def test_a_wrong_port_of_it_dies(portbench, project: Path) -> None:
     """Right for one step at a time; but asked for more, it takes one too many."""
     with (project / "wave_port.py").open("a") as port:

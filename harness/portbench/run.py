@@ -242,15 +242,16 @@ def _remembered(job: Job, ready: Ready, case: Case, threads: int, progress: Prog
 
 
 def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> None:
-    """Time the specification and every port that holds a certificate."""
+    """Time every port that holds a certificate, and the specification where more than one step can be asked of it."""
     spec = hosts.prepare(job.manifest, spec_port(job.manifest, job.specification.source))
     holds = {(c.port, c.case, c.threads) for c in job.certificates if c.holds}
     blocks = []
     for case in job.cases:
         for threads in job.threads:
             ports = [r for r in job.ready if (r.port.name, case.name, threads if r.port.threads else 1) in holds]
+            quick = job.manifest.check.steps_of(case.name) > 1
             if ports:
-                blocks.append(Block(case, threads, [spec, *ports]))
+                blocks.append(Block(case, threads, [*([spec] if quick else []), *ports]))
     if not blocks:
         return
     with progress.task(f"taking samples for {plan.budget:g} s", 1.0) as task:

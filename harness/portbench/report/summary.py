@@ -72,6 +72,8 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         died = [f["sentence"] for f in document["failures"] if here.items() <= f.items()]
         refusal = died[0] if died else ""
     mine = block[block["port"] == name]
+    if name == SPEC_PORT and len(block) and mine.empty:
+        refusal = refusal or "not timed: [check] steps asks it for one step only, so long does it take"
     timed = not refusal and len(mine) > 0
 
     def against(other: str) -> Estimate | None:

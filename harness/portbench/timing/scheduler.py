@@ -202,7 +202,7 @@ class _Past:
         found = []
         for block in blocks:
             names = [r.port.name for r in block.ports if (r.port.name, *block.key.values()) not in self.failed]
-            bases = [base for base in dict.fromkeys([SPEC_PORT, plan.baseline]) if base in names]
+            bases = [base for base in dict.fromkeys([SPEC_PORT, plan.baseline]) if base in names] or names[:1]
             for name, base in itertools.product(names, bases):
                 if name in (base, SPEC_PORT) or name.endswith(AGAIN):
                     continue
