@@ -14,7 +14,7 @@ Particles are divided among threads in chunks. A task writes only to particles o
 and every sum has a fixed order, so the results do not depend on the number of threads.
 
 A point is laid out as `SVector{3,T}`. The extension ParticlesSIMDExt, there if SIMD is loaded, adds
-loops in explicit vectors for `SVector{4,Float64}`, the fourth number zero.
+loops in explicit vectors for `SVector{4,Float64}` and `SVector{4,Float32}`, the fourth number zero.
 """
 module Particles
 

@@ -52,53 +52,70 @@ function move_images!(system)
     end
 end
 
-"Counting sort of the particles and images into cells."
+"Sort the particles and images into cells."
 function sort_into_cells!(system)
     (; position, cells) = system
-    (; offset, cell, order) = cells
+    (; offset, cell, order, x, y, z) = cells
     resize!(cell, length(position))
-    foreach(coordinates -> resize!(coordinates, length(position) + MOST_LANES), (order, cells.x, cells.y, cells.z))
+    foreach(coordinates -> resize!(coordinates, length(position) + MOST_LANES), (order, x, y, z))
+    counting_sort!(offset, cell, eachindex(position), p -> @inbounds cell_at(cells, position[p])) do p, k
+        @inbounds order[k] = p
+        @inbounds x[k], y[k], z[k] = position[p]
+    end
+end
+
+const MOST_LANES = 16       # of the vectors that any layout reads coordinates in
+
+"""
+Call `put(p, k)` for each of the `points`, where `p` is the k-th in the order of `place(p)`. After this, those in
+the place `c` are the k-th for `k` in `offset[c]+1:offset[c+1]`. There is room to note the place of each.
+"""
+@inline function counting_sort!(put, offset, noted, points, place)
     fill!(offset, 0)
-    @inbounds for p in eachindex(position)
-        c = cell_at(cells, position[p])
-        cell[p] = c
+    @inbounds for p in points
+        c = place(p)
+        noted[p] = c
         offset[c+2] += 1
     end
     cumsum!(offset, offset)
-    @inbounds for p in eachindex(position)
-        c = cell[p]
-        k = offset[c+1] += 1
-        order[k] = p
-        cells.x[k], cells.y[k], cells.z[k] = position[p]
+    @inbounds for p in points
+        c = noted[p]
+        put(p, offset[c+1] += 1)
     end
 end
 
-const MOST_LANES = 8        # of the vectors that any layout reads coordinates in
+"In which cell a point is, along each side, counted from 0 and with the border."
+@inline place_at(cells, x) = unsafe_trunc.(Int, floor.(xyz(x) .* cells.per_length)) .+ border(cells.span)
+@inline cell_number(cells, a, b, c) = (a * cells.size[2] + b) * cells.size[3] + c + 1
+@inline cell_at(cells, x) = cell_number(cells, place_at(cells, x)...)
 
-@inline function cell_at(cells, x)
-    a, b, c = unsafe_trunc.(Int, floor.(xyz(x) .* cells.per_length)) .+ border(cells.span)
-    return (a * cells.size[2] + b) * cells.size[3] + c + 1
-end
-
-"Number the particles in the order of their cells: those near in space become near in memory."
-function renumber!(system::System{T,B,V}) where {T,B,V}
-    (; id, position, velocity, images, cells) = system
-    old_velocity = copyto!(system.force, velocity)     # forces are found anew after this
-    old_id = copyto!(cells.cell, id)
+"Number the particles anew, and with them all that names them."
+function renumber!(system)
+    (; id, rank, position, velocity, images, cells) = system
+    rank!(system)
     particles = length(velocity)
-    new = 0
-    @inbounds for k in eachindex(position)
-        old = cells.order[k]
-        old <= particles || continue
-        new += 1
-        cells.order[k] = new
-        system.rank[old] = new
-        id[new] = old_id[old]
-        position[new] = point(V, cells.x[k], cells.y[k], cells.z[k])
-        velocity[new] = old_velocity[old]
+    old_id = copyto!(cells.cell, id)
+    # These two are found anew after this.
+    old_position, old_velocity = copyto!(system.listed_at, 1, position, 1, particles), copyto!(system.force, velocity)
+    @inbounds for (old, new) in enumerate(rank)
+        id[new], position[new], velocity[new] = old_id[old], old_position[old], old_velocity[old]
     end
     @inbounds for (g, image) in enumerate(images)
-        images[g] = Image(system.rank[image.source], image.shift)
+        images[g] = Image(rank[image.source], image.shift)
+    end
+    @inbounds for k in eachindex(position)
+        old = cells.order[k]
+        old <= particles && (cells.order[k] = rank[old])
+    end
+end
+
+"Rank the particles in the order of their cells: those near in space become near in memory."
+function rank!(system)
+    (; rank, position, cells) = system
+    ranked = 0
+    @inbounds for k in eachindex(position)
+        old = cells.order[k]
+        old <= length(rank) && (rank[old] = ranked += 1)
     end
 end
 
@@ -150,8 +167,9 @@ function find_candidates!(candidates, cells, cell)
     return found
 end
 
-"First and last `k` of the points in a cell and in those up to the span before and behind it along z."
-@inline run_of_cells(cells, cell) = @inbounds cells.offset[cell-cells.span] + 1, Int(cells.offset[cell+cells.span+1])
+"First and last `k` of the points in cells that follow each other along z: in one and those up to the span around it."
+@inline run_of_cells(cells, cell) = run_of_cells(cells, cell - cells.span, cell + cells.span)
+@inline run_of_cells(cells, from, to) = @inbounds cells.offset[from] + 1, Int(cells.offset[to+1])
 
 "Whether a pair that was not listed may have come within the cutoff."
 moved_too_far(system) = maximum(chunk -> chunk.moved, system.chunks) > may_move(system)^2

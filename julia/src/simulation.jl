@@ -13,7 +13,8 @@ Check a case and make it ready to run. `parameters` holds `boxes`, `particles`, 
 sides), `boundary` (`"periodic"` or `"walls"`), `cutoff` and `dt`. `state` holds `position` and
 `velocity`, arrays with the axes (3, particles, boxes), which are copied. All is computed in `T`,
 and all of `state(simulation)` is of it: the type of the numbers in `position`, if none is given.
-Inside, a point is laid out as `V`, by default `SVector{3,T}`; with SIMD loaded, `SVector{4,Float64}` too.
+Inside, a point is laid out as `V`, by default `SVector{3,T}`; with SIMD loaded, `SVector{4,Float64}` and
+`SVector{4,Float32}` too.
 
 Throws an `ArgumentError`, in one sentence, if these do not describe a simulation.
 """

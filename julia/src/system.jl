@@ -8,6 +8,7 @@
 # What a layout wants, found by trial. These are of the plain one, of three numbers.
 skin(::Type{<:SVector}) = 0.29      # how far beyond the cutoff neighbours are listed, in sigma
 span(::Type{<:SVector}) = 1         # how many cells away they may be
+members(::Type{<:SVector}) = 1      # how many particles share a list
 
 "A periodic copy of the particle `source`, shifted by whole box sides."
 struct Image{V}
@@ -54,8 +55,8 @@ function reserve!(candidates, count)
 end
 
 """
-A part of the particles, as much as one task works on, with their neighbours: those of the
-particle `particles[m]` are `neighbours[offset[m]+1:offset[m+1]]`.
+A part of the particles, as much as one task works on, with their neighbours: those in the m-th list
+are `neighbours[offset[m]+1:offset[m+1]]`. It is that of `particles[m]`, but where particles share one.
 """
 mutable struct Chunk{T}
     const particles::UnitRange{Int}
@@ -67,9 +68,9 @@ mutable struct Chunk{T}
 end
 
 """
-The particles of one box. They are kept in the order of their cells, so that what is near in
-space is near in memory; `id` says who they are. In `position` their images follow. `V` is the
-layout of a point.
+The particles of one box. They are kept in the order of their cells, or in one of the layout's own,
+so that what is near in space is near in memory; `id` says who they are. In `position` their images
+follow. `V` is the layout of a point.
 """
 struct System{T<:AbstractFloat,B<:Boundary,V<:SVector}
     parameters::Parameters{T,B}
@@ -83,25 +84,27 @@ struct System{T<:AbstractFloat,B<:Boundary,V<:SVector}
     listed_at::Vector{V}             # where the particles were when neighbours were listed
     images::Vector{Image{V}}
     cells::Cells{T}
+    places::Vector{Int32}            # where each begins, if the layout has an order of its own
     chunks::Vector{Chunk{T}}
 end
 
 function System(V, parameters::Parameters{T}, position, velocity, chunks) where {T}
     n = parameters.particles
     reach = parameters.cutoff + min(T(skin(V)), parameters.cutoff)
-    ends = [n * c ÷ chunks for c in 0:chunks]
+    share = members(V)
+    ends = [min(n, share * (cld(n, share) * c ÷ chunks)) for c in 0:chunks]     # lists are whole
     system = System(
         parameters, point(V, parameters.box..., one(T)), reach, collect(Int32, 1:n), zeros(Int32, n),
         V[point(V, x...) for x in position], V[point(V, v...) for v in velocity],
         zeros(V, n), zeros(V, n), Image{V}[],
-        Cells(parameters, reach, span(V)), [Chunk{T}(ends[c]+1:ends[c+1]) for c in 1:chunks],
+        Cells(parameters, reach, span(V)), Int32[], [Chunk{T}(ends[c]+1:ends[c+1], share) for c in 1:chunks],
     )
     rebuild!(system)
     return system
 end
 
-Chunk{T}(particles) where {T} =
-    Chunk{T}(particles, zeros(Int, length(particles) + 1), Int32[], Candidates{T}(), zero(T), false)
+Chunk{T}(particles, share) where {T} =
+    Chunk{T}(particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(), zero(T), false)
 
 border(span) = span + 1     # cells for images, and one because of rounding
 
@@ -115,5 +118,5 @@ function Cells(parameters::Parameters{T}, reach, span) where {T}
     return Cells{T}(span, size, inner ./ box, offset, Int32[], Int32[], T[], T[], T[])
 end
 
-"The points that the list of `particles[m]` names."
+"The points that the list of `particles[m]` names, other than itself."
 neighbours_of(::System, chunk, m) = view(chunk.neighbours, chunk.offset[m]+1:chunk.offset[m+1])

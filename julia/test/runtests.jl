@@ -1,6 +1,6 @@
 using Particles
 using Particles: Parameters, Periodic, Walls, SVector
-using SIMD     # with which there is another layout of points, SVector{4}
+using SIMD     # with which there are other layouts of points, SVector{4}
 using Test
 
 # ---------------------------------------------------------------- cases to test with
@@ -138,7 +138,11 @@ end
 
 # ---------------------------------------------------------------- tests
 
-@testset "Particles laid out as $V" for V in (SVector{3,Float64}, SVector{4,Float64})
+const LAYOUTS = (SVector{3,Float64}, SVector{3,Float32}, SVector{4,Float64}, SVector{4,Float32})
+
+@testset "Particles laid out as $V" for V in LAYOUTS
+    T = eltype(V)
+
     @testset "two particles have the closed form" begin
         r = 1.25
         seen = state(at(V, [[1, 1, 1], [1 + r, 1, 1]]))
@@ -151,7 +155,7 @@ end
     end
 
     @testset "the cutoff itself is outside" begin
-        for (x, touches) in ((3.5, false), (prevfloat(3.5), true), (nextfloat(3.5), false))
+        for (x, touches) in ((3.5, false), (prevfloat(T(3.5)), true), (nextfloat(T(3.5)), false))
             force = state(at(V, [[1, 1, 1], [x, 1, 1]]))["force"]
             @test any(!iszero, force) == touches
         end
@@ -208,21 +212,42 @@ end
         @test all(side -> 0 <= Particles.wrap(prevfloat(3side), side) < side, sides)
     end
 
-    @testset "lists hold all close pairs: $boundary, $side^3" for boundary in ("periodic", "walls"),
-        side in (5, 9)
+    @testset "lists hold all close pairs: $boundary, $side^3 in steps of $spacing" for boundary in ("periodic", "walls"),
+        (side, spacing) in ((5, 1), (5, 1.001), (5, 1.2), (6, 1.1), (7, 1.2), (9, 1.2))
 
-        parameters, start = shaken(side; boundary)
+        parameters, start = shaken(side, T; boundary, spacing)
         simulation = load(parameters, start, V)
+        slack = T == Float64 ? 0 : 8eps(T(first(parameters["box"])))    # at the cutoff, rounding says who is close
         for steps in (0, 1, 40)
-            run!(simulation, steps)
-            position = state(simulation)["position"][:, :, 1]
-            @test listed_pairs(only_system(simulation)) == close_pairs(parameters, position)
+            position = Float64.(state(run!(simulation, steps))["position"][:, :, 1])
+            within(cutoff) = close_pairs(merge(parameters, Dict("cutoff" => cutoff)), position)
+            listed = listed_pairs(only_system(simulation))
+            @test allunique(listed)
+            @test within(2.5 - slack) ⊆ listed ⊆ within(2.5 + slack)
+        end
+    end
+
+    @testset "few particles: $count, $boundary" for boundary in ("periodic", "walls"), count in (1, 2, 3, 7, 8, 9, 17)
+        points = [[mod(2.1i, 5), mod(1.3i, 4.9), mod(3.7i, 5)] for i in 1:count]
+        parameters = case(; particles=count, box=(5.0, 5.2, 6.0), boundary)
+        seen = state(run!(at(V, points; box=parameters["box"], boundary), 3))
+        force, potential, virial = brute_force(parameters, Float64.(seen["position"][:, :, 1]))
+        @test seen["force"][:, :, 1] ≈ force
+        @test seen["potential_energy"] ≈ [potential]
+        @test seen["virial"] ≈ [virial]
+    end
+
+    @testset "two particles at one point are refused: $boundary" for boundary in ("periodic", "walls")
+        for count in (2, 3, 8, 9, 20), other in (2, count)
+            points = [[mod(2.1i, 5), mod(1.3i, 4.9), mod(3.7i, 5)] for i in 1:count]
+            points[other] = points[1]
+            @test occursin("particles 0 and $(other - 1)", message(() -> at(V, points; boundary)))
         end
     end
 
     @testset "boxes of odd shapes and sizes" begin
         shapes = ((5.0, 7.0, 12.0) => 33, (5.0, 5.0, 40.0) => 17, (1e3, 6.0, 1e5) => 3,
-            (1e80, 1e80, 1e80) => 2)
+            ntuple(_ -> T == Float64 ? 1e80 : 1e30, 3) => 2)
         for (box, count) in shapes
             points = [[mod(2.1i, 5), mod(1.3i, 4.9), mod(3.7i, 5)] for i in 1:count]
             parameters = case(; particles=count, box)
@@ -239,7 +264,7 @@ end
         @test energy(before) ≈ energy(after) atol = 1e-4
         back = load(case(; particles=2, dt=0.001),
             Dict("position" => after["position"], "velocity" => -after["velocity"]), V)
-        @test state(run!(back, 1000))["position"] ≈ before["position"] atol = 1e-9
+        @test state(run!(back, 1000))["position"] ≈ before["position"] atol = T == Float64 ? 1e-9 : 1e-4
     end
 
     @testset "runs add up, and looking changes nothing" begin
@@ -285,28 +310,70 @@ end
     end
 end
 
-@testset "vectors of $W lanes" for W in (4, 8)
-    vectors = Base.get_extension(Particles, :ParticlesSIMDExt)
-    table = [SVector{4,Float64}(i, 10i, 100i, 0) for i in 1:W]
-    starts = [vectors.start_of(i) for i in W:-1:1]
-    x, y, z = GC.@preserve table vectors.columns(Ptr{Float64}(pointer(table)), starts, 1, Val(W))
-    @test Tuple(x) == Tuple(W:-1.0:1) && Tuple(y) == 10 .* Tuple(x) && Tuple(z) == 100 .* Tuple(x)
-    @test vectors.sums(x, y, z) == SVector(1, 10, 100, 0) * sum(1:W)
-    for mask in 0:2^W-1
-        wanted = ntuple(lane -> isodd(mask >> (lane - 1)), W)
-        packed = fill(Int32(-1), W + 2)
-        found = vectors.pack!(packed, 2, Vec{W,Int32}(ntuple(lane -> Int32(7lane), W)), Vec{W,Bool}(wanted))
-        @test packed[2:1+found] == [7lane for lane in 1:W if wanted[lane]]
-        @test packed[1] == packed[W+2] == -1       # nothing was written beyond a vector
-    end
-    parameters, start = shaken(6; boundary="walls")
-    system = only_system(load(parameters, start, SVector{4,Float64}))
-    wanted = copy(system.force)
+const vectors = Base.get_extension(Particles, :ParticlesSIMDExt)
+
+"That vectors of `W` lanes, which may be others than the processor has, do what was done with those."
+function check_vectors(V, W, boundary)
+    parameters, start = shaken(6, eltype(V); boundary)
+    system = only_system(load(parameters, start, V))
+    wanted, listed = copy(system.force), listed_pairs(system)
+    fill!(system.force, zero(V))
     for chunk in system.chunks
         vectors.list_neighbours!(system, chunk, Val(W))
         vectors.forces!(system, chunk, Val(W))
     end
     @test system.force ≈ wanted
+    @test listed_pairs(system) == listed
+end
+
+@testset "packing in vectors of $W lanes" for W in (4, 8, 16)
+    for mask in 0:(W == 16 ? 41 : 1):2^W-1
+        wanted = ntuple(lane -> isodd(mask >> (lane - 1)), W)
+        packed = fill(Int32(-1), W + 2)
+        found = vectors.pack!(packed, 2, Vec{W,Int32}(ntuple(lane -> Int32(7lane), W)), Vec{W,Bool}(wanted))
+        @test packed[2:1+found] == [7lane for lane in 1:W if wanted[lane]]
+        @test packed[1] == packed[W+2] == -1       # nothing was written beyond a vector
+        @test W == 4 || vectors.bits(Vec{W,Bool}(wanted)) == mask
+    end
+end
+
+@testset "vectors of $W lanes: a list for each particle" for W in (4, 8)
+    table = [SVector{4,Float64}(i, 10i, 100i, 0) for i in 1:W]
+    starts = [vectors.start_of(SVector{4,Float64}, i) for i in W:-1:1]
+    x, y, z = GC.@preserve table vectors.columns(Ptr{Float64}(pointer(table)), starts, 1, Val(W))
+    @test Tuple(x) == Tuple(W:-1.0:1) && Tuple(y) == 10 .* Tuple(x) && Tuple(z) == 100 .* Tuple(x)
+    @test vectors.sums(x, y, z) == SVector(1, 10, 100, 0) * sum(1:W)
+    foreach(boundary -> check_vectors(SVector{4,Float64}, W, boundary), ("periodic", "walls"))
+end
+
+@testset "vectors of $W lanes: a list for each cluster" for W in (8, 16)
+    table = [SVector{4,Float32}(i, 10i, 100i, 0) for i in 1:12]
+    starts = [vectors.start_of(SVector{4,Float32}, i) for i in 12:-1:1]
+    GC.@preserve table begin
+        rows = Ptr{Float32}(pointer(table))
+        members, neighbours = vectors.members_from(rows, 3, Val(W)), vectors.neighbours_from(rows, starts, 5, Val(W))
+    end
+    for (axis, scale) in enumerate((1, 10, 100)), lane in 1:W
+        @test members[axis][lane] == scale * (3 + (lane - 1) % 8)
+        @test neighbours[axis][lane] == scale * (lane <= 8 ? 8 : 7)
+    end
+    foreach(boundary -> check_vectors(SVector{4,Float32}, W, boundary), ("periodic", "walls"))
+end
+
+@testset "clusters are small, and name each neighbour once: $boundary" for boundary in ("periodic", "walls")
+    parameters, start = shaken(11, Float32; spacing=1.0, boundary)      # 1331 = 8 * 166 + 3
+    (; position, chunks, velocity, images) = system = only_system(load(parameters, start, SVector{4,Float32}))
+    sides = Float32[]
+    for chunk in chunks, (c, i) in enumerate(vectors.clusters(chunk))
+        members = position[i:min(i + 7, 1331)]
+        append!(sides, maximum(stack(members); dims=2) - minimum(stack(members); dims=2))
+        listed = chunk.neighbours[chunk.offset[c]+1:chunk.offset[c+1]] .÷ 16 .+ 1
+        others = filter(<=(length(velocity) + length(images)), listed[9:end])
+        @test listed[1:8] == i:i+7
+        @test allunique(others) && isdisjoint(others, listed[1:8])
+        @test length(listed) - length(others) - 8 < 2      # nobody fills the last vector
+    end
+    @test sum(sides) / length(sides) < 1.5      # three of four are its sides, of 2 if it is a cube; one is 0
 end
 
 @testset "Particles" begin
@@ -332,16 +399,19 @@ end
             @test all(field -> field isa Array, values(seen))
             @test numbers(state(load(parameters, start, Float32))) == Float32
             @test numbers(state(load(parameters, start, Float64))) == Float64
+            tuned = Particles.Tuned.load(parameters, start)
+            @test numbers(state(tuned)) == T
+            @test eltype(first(tuned.systems).position) == SVector{4,T}
         end
         whole = Dict("position" => reshape([1, 1, 1, 3, 1, 1], 3, 2, 1), "velocity" => zeros(Int, 3, 2, 1))
         @test numbers(state(load(case(; particles=2), whole))) == Float64
     end
 
-    @testset "Float32 differs by rounding alone: $boundary, $side^3" for boundary in ("periodic", "walls"),
-        side in (5, 8)
+    @testset "$V differs by rounding alone: $boundary, $side^3" for V in LAYOUTS[[2, 4]],
+        boundary in ("periodic", "walls"), side in (5, 8)
 
         parameters, start = shaken(side, Float32; spacing=1.1, boundary)
-        single, double = load(parameters, start), load(parameters, start, Float64)
+        single, double = load(parameters, start, V), load(parameters, start, Float64)
         seen, wanted = state(single), state(double)
         before = rounding(parameters, wanted["position"][:, :, 1])
         @test all(abs.(seen["force"] - wanted["force"]) .<= before)
@@ -358,44 +428,32 @@ end
                   eps(Float32) * abs.(wanted["velocity"]) + dt * (before + after))
     end
 
-    @testset "Float32 lists hold all close pairs: $boundary, $side^3" for boundary in ("periodic", "walls"),
-        side in (5, 9)
-
-        parameters, start = shaken(side, Float32; boundary)
-        simulation = load(parameters, start)
-        # At the cutoff, rounding says who is close.
-        slack = 8eps(Float32(first(parameters["box"])))
-        for steps in (0, 1, 40)
-            position = Float64.(state(run!(simulation, steps))["position"][:, :, 1])
-            within(cutoff) = close_pairs(merge(parameters, Dict("cutoff" => cutoff)), position)
-            @test within(2.5 - slack) ⊆ listed_pairs(only_system(simulation)) ⊆ within(2.5 + slack)
-        end
-    end
-
-    @testset "on the faces of the box: $T" for T in (Float64, Float32)
+    @testset "on the faces of the box: $V" for V in LAYOUTS
+        T = eltype(V)
         side = T(7.3)
         points = [[0, 1, 2], [side, 2, 4], [prevfloat(side), 4, 1], [3, side, side], [4, 0, 0]]
         still = Dict("position" => reshape(reduce(hcat, points), 3, :, 1), "velocity" => zeros(T, 3, 5, 1))
         for boundary in ("periodic", "walls")
             parameters = case(; particles=5, box=(7.3, 7.3, 7.3), boundary)
-            seen = state(load(parameters, still))
+            seen = state(load(parameters, still, V))
             x = Float64.(seen["position"][:, :, 1])
             @test all(abs.(seen["force"][:, :, 1] - brute_force(parameters, x)[1]) .<= rounding(parameters, x))
             @test (side in seen["position"]) == (boundary == "walls")
         end
     end
 
-    @testset "in a huge box the list is made anew before rounding can spoil it: $T" for T in (Float32, Float64)
+    @testset "in a huge box the list is made anew before rounding can spoil it: $V" for V in LAYOUTS
+        T = eltype(V)
         may_move(box) = Particles.may_move(only_system(load(case(; particles=1, box=fill(box, 3)),
-            Dict("position" => ones(T, 3, 1, 1), "velocity" => zeros(T, 3, 1, 1)))))
-        skin = T(2.5) + T(Particles.skin(SVector{3,T})) - T(2.5)
+            Dict("position" => ones(T, 3, 1, 1), "velocity" => zeros(T, 3, 1, 1)), V)))
+        skin = T(2.5) + T(Particles.skin(V)) - T(2.5)
         @test may_move(30) == T(0.499) * skin
         @test 0 < may_move(T(1e-3) / eps(T)) < T(0.499) * skin
         @test may_move(1 / eps(T)) == 0
     end
 
-    @testset "no other type creeps into the loops: $boundary" for boundary in (Periodic, Walls)
-        system, chunk = Particles.System{Float32,boundary,SVector{3,Float32}}, Particles.Chunk{Float32}
+    @testset "no other type creeps into the loops: $V, $boundary" for V in LAYOUTS[[2, 4]], boundary in (Periodic, Walls)
+        system, chunk = Particles.System{Float32,boundary,V}, Particles.Chunk{Float32}
         sums = Vector{Float32}
         for (work, arguments) in (
             Particles.kick! => (system, chunk), Particles.drift! => (system, chunk),
@@ -404,18 +462,12 @@ end
             Particles.find_candidates! => (Particles.Candidates{Float32}, Particles.Cells{Float32}, Int),
             Particles.wrap! => (system,), Particles.make_images! => (system,),
             Particles.move_images! => (system,), Particles.sort_into_cells! => (system,),
-            Particles.renumber! => (system,), Particles.moved_too_far => (system,),
+            Particles.renumber! => (system,), Particles.rank! => (system,), Particles.moved_too_far => (system,),
             Particles.observe => (system,),
         )
             compiled, _ = only(code_typed(work, arguments))
             @test !occursin("Float64", string(compiled))
         end
-    end
-
-    @testset "in Float32 too: $boundary" for boundary in ("periodic", "walls")
-        check_chunks(SVector{3,Float32}, boundary)
-        check_inference(SVector{3,Float32}, boundary)
-        check_allocations(SVector{3,Float32}, boundary)
     end
 
     @testset "bad input is one sentence" begin

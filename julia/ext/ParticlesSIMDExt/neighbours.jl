@@ -1,55 +1,68 @@
 # Who is near whom, a vector of candidates at a time.
 
-const FAR = 1e150       # where nobody is: the square is finite
+"Where nobody is: the square is finite."
+far(::Type{T}) where {T} = sqrt(floatmax(T)) / 10
 
-"Nobody's row is the last one."
-function Particles.add_nobody!(system::TunedSystem)
-    length(system.position) < typemax(Int32) ÷ sizeof(Row) ||
+"Nobody comes after the images, and until those who share the last list are as many as in any."
+function Particles.add_nobody!(system::TunedSystem{T}) where {T}
+    (; position, velocity) = system
+    share = Particles.members(Row{T})
+    nobody = Row{T}(far(T), far(T), far(T), 0)
+    push!(position, nobody)
+    while length(position) < share * cld(length(velocity), share)
+        push!(position, nobody)
+    end
+    length(position) <= typemax(Int32) ÷ sizeof(Row{T}) ||
         throw(ArgumentError("particles and images are too many to be listed in 32 bits"))
-    push!(system.position, Row(FAR, FAR, FAR, 0))
 end
 
-"List the neighbours of the particles of a chunk, in whole vectors."
-Particles.list_neighbours!(system::TunedSystem, chunk) = list_neighbours!(system, chunk, Val(LANES))
+"The particles and their images; behind them is nobody."
+somebody(system) = length(system.velocity) + length(system.images)
 
-function list_neighbours!(system, chunk, ::Val{W}) where {W}
+"List the neighbours of the particles of a chunk, in whole vectors."
+Particles.list_neighbours!(system::TunedSystem{T}, chunk) where {T} = list_neighbours!(system, chunk, Val(lanes(T)))
+
+"A list for each particle."
+function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
     (; position, cells) = system
     (; particles, offset, neighbours) = chunk
-    (; size, span) = cells
-    nobody = Vec{W,Int32}(start_of(length(position)))
+    nobody = Vec{W,Int32}(start_of(Row{Float64}, somebody(system) + 1))
     reach2 = system.reach^2
     listed = 0
     @inbounds for (m, i) in enumerate(particles)
-        here = position[i]
-        cell = cell_at(cells, here)
-        for a in -span:span, b in -span:span
-            first, last = run_of_cells(cells, cell + (a * size[2] + b) * size[3])
-            room = listed + last - first + 2W       # as whole vectors, and to fill up
-            room <= length(neighbours) || resize!(neighbours, 2room)
-            listed += list_run!(neighbours, listed + 1, cells, first, last, Int32(i), here, reach2, Val(W))
+        cell = cell_at(cells, position[i])
+        here = map(Vec{W,Float64}, Tuple(xyz(position[i])))
+        for a in -cells.span:cells.span, b in -cells.span:cells.span
+            run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
+            make_room!(neighbours, listed, run, Val(W))
+            listed += list_run!(neighbours, listed + 1, cells, run, Val(W)) do there, some
+                (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
+            end
         end
         vstore(nobody, neighbours, listed + 1)
         offset[m+1] = listed = W * cld(listed, W)
     end
 end
 
-"Write those from `first` to `last` that are within reach of the particle `i`, which is at `here`; how many they are."
-@inline function list_run!(neighbours, k, cells, first, last, i, here, reach2, ::Val{W}) where {W}
+"Behind those that are `listed` there is room for all of a run, as whole vectors, and to fill up."
+@inline function make_room!(neighbours, listed, (first, last), ::Val{W}) where {W}
+    room = listed + last - first + 2W
+    room <= length(neighbours) || resize!(neighbours, 2room)
+end
+
+"Write those of a run of cells that are `near(there, some)`, a vector of them, from the k-th on; how many they are."
+@inline function list_run!(near, neighbours, k, cells::Particles.Cells{T}, (first, last), ::Val{W}) where {T,W}
     (; order, x, y, z) = cells
-    xi, yi, zi = Vec{W,Float64}(here[1]), Vec{W,Float64}(here[2]), Vec{W,Float64}(here[3])
     counted = Vec{W,Int32}(ntuple(lane -> Int32(lane - 1), Val(W)))
     found = 0
     # By pointers: those of the arrays would be read anew after each store.
     GC.@preserve order x y z begin
         to_x, to_y, to_z, to_order = pointer(x), pointer(y), pointer(z), pointer(order)
         while first <= last
-            dx = xi - load(Vec{W,Float64}, to_x, first)
-            dy = yi - load(Vec{W,Float64}, to_y, first)
-            dz = zi - load(Vec{W,Float64}, to_z, first)
+            there = load(Vec{W,T}, to_x, first), load(Vec{W,T}, to_y, first), load(Vec{W,T}, to_z, first)
             some = load(Vec{W,Int32}, to_order, first)
-            near = (muladd(dx, dx, muladd(dy, dy, dz * dz)) < reach2) & (some != i)
-            near &= counted <= (last - first) % Int32
-            found += pack!(neighbours, k + found, (some - Int32(1)) << Int32(5), near)      # 32 bytes each
+            wanted = @inline(near(there, some)) & (counted <= (last - first) % Int32)
+            found += pack!(neighbours, k + found, (some - Int32(1)) * Int32(sizeof(Row{T})), wanted)
             first += W
         end
     end
@@ -59,8 +72,10 @@ end
 "A vector of elements from the k-th on, counted from 1."
 @inline load(V, p::Ptr{T}, k) where {T} = vload(V, p + sizeof(T) * (k - 1))
 
-"The points in a list; nobody is not one."
-function Particles.neighbours_of(system::TunedSystem, chunk, m)
-    points = (Int(start) ÷ sizeof(Row) + 1 for start in view(chunk.neighbours, chunk.offset[m]+1:chunk.offset[m+1]))
-    return Iterators.filter(<(length(system.position)), points)
+"The points in the list of a particle; neither it nor nobody is one."
+function Particles.neighbours_of(system::TunedSystem{T}, chunk, m) where {T}
+    (; particles, offset, neighbours) = chunk
+    list = cld(m, Particles.members(Row{T}))
+    points = (Int(start) ÷ sizeof(Row{T}) + 1 for start in view(neighbours, offset[list]+1:offset[list+1]))
+    return Iterators.filter(j -> j != particles[m] && j <= somebody(system), points)
 end

@@ -1,5 +1,5 @@
 @compile_workload begin
-    for boundary in ("periodic", "walls")
-        Particles.state(Particles.run!(Tuned.load(Particles.small_case(Float64, boundary)...), 2))
+    for T in (Float64, Float32), boundary in ("periodic", "walls")
+        Particles.state(Particles.run!(Tuned.load(Particles.small_case(T, boundary)...), 2))
     end
 end

@@ -4,14 +4,14 @@ const CPUID = Base.BinaryPlatforms.CPUID
 # Where Julia compiles for another processor than this, what that one has is not asked.
 const AVX512 = Sys.ARCH === :x86_64 && unsafe_string(Base.JLOptions().cpu_target) == "native" && CPUID.test_cpu_feature(CPUID.JL_X86_avx512f) &&
                CPUID.test_cpu_feature(CPUID.JL_X86_avx512vl)
-"Eight with AVX-512; else four, of which the compiler makes what there is."
-const LANES = AVX512 ? 8 : 4
+"As many as fill a register with AVX-512; else half as many, of which the compiler makes what there is."
+lanes(::Type{T}) where {T} = (AVX512 ? 64 : 32) ÷ sizeof(T)
 
-"Where row `i` begins, in bytes after the first."
-start_of(i) = Int32(sizeof(Row) * (i - 1))
+"Where row `i` of those of type `V` begins, in bytes after the first."
+start_of(V, i) = Int32(sizeof(V) * (i - 1))
 
 "The row that begins where `starts[k]` says."
-@inline row(rows::Ptr{Float64}, starts, k) = vload(Vec{4,Float64}, rows + @inbounds(starts[k]))
+@inline row(rows::Ptr{T}, starts, k) where {T} = vload(Vec{4,T}, rows + @inbounds(starts[k]))
 @inline two_rows(rows, starts, k, l) =
     shufflevector(row(rows, starts, k), row(rows, starts, l), Val((0, 1, 2, 3, 4, 5, 6, 7)))
 
@@ -35,24 +35,27 @@ end
 
 "The sums over the lanes of x, of y and of z, and 0: without leaving the registers."
 @inline function sums(x, y, z)
-    x4, y4, z4, none = halves_added(x), halves_added(y), halves_added(z), Vec{4,Float64}(0)
+    x4, y4, z4 = map(lanes -> halves_added(lanes, Val(4)), (x, y, z))
+    none = zero(z4)
     even, odd = Val((0, 4, 2, 6)), Val((1, 5, 3, 7))
     xy = shufflevector(x4, y4, even) + shufflevector(x4, y4, odd)
     z0 = shufflevector(z4, none, even) + shufflevector(z4, none, odd)
-    return Row(Tuple(shufflevector(xy, z0, Val((0, 1, 4, 5))) + shufflevector(xy, z0, Val((2, 3, 6, 7)))))
+    return Row{Float64}(Tuple(shufflevector(xy, z0, Val((0, 1, 4, 5))) + shufflevector(xy, z0, Val((2, 3, 6, 7)))))
 end
 
-@inline halves_added(a::Vec{4}) = a
-@inline halves_added(a::Vec{8}) = shufflevector(a, Val((0, 1, 2, 3))) + shufflevector(a, Val((4, 5, 6, 7)))
+"A vector of so many lanes, which may be twice as wide and then has its halves added."
+@inline halves_added(a::Vec{W}, ::Val{W}) where {W} = a
+@inline halves_added(a::Vec, ::Val{W}) where {W} =
+    shufflevector(a, Val(ntuple(lane -> lane - 1, Val(W)))) + shufflevector(a, Val(ntuple(lane -> W + lane - 1, Val(W))))
 
 """
 Write the lanes that are wanted one after the other, from `to[k]` on, and return how many they are.
 What lies behind them may be written over, as far as a vector reaches.
 """
 @inline function pack!(to, k, lanes::Vec{W}, wanted::Vec{W,Bool}) where {W}
-    if W == 8 && AVX512
+    if AVX512 && W >= 8
         @inbounds vstore(compress(lanes, wanted), to, k)
-        return count_true(wanted)
+        return count_ones(bits(wanted))
     end
     found = 0
     for lane in 1:W     # no branch: what is not wanted is overwritten by the next
@@ -63,25 +66,27 @@ What lies behind them may be written over, as far as a vector reaches.
 end
 
 # By way of a register: some processors take a hundred cycles to compress into memory.
-@inline compress(lanes::Vec{8,Int32}, wanted::Vec{8,Bool}) = Vec(Base.llvmcall(
-    ("""
-     declare <8 x i32> @llvm.x86.avx512.mask.compress.v8i32(<8 x i32>, <8 x i32>, <8 x i1>)
-     define <8 x i32> @entry(<8 x i32> %lanes, <8 x i8> %bytes) #0 {
-         %wanted = trunc <8 x i8> %bytes to <8 x i1>
-         %packed = call <8 x i32> @llvm.x86.avx512.mask.compress.v8i32(<8 x i32> %lanes, <8 x i32> %lanes, <8 x i1> %wanted)
-         ret <8 x i32> %packed
+@inline @generated compress(lanes::Vec{W,Int32}, wanted::Vec{W,Bool}) where {W} = :(Vec(Base.llvmcall(
+    ($"""
+     declare <$W x i32> @llvm.x86.avx512.mask.compress.v$(W)i32(<$W x i32>, <$W x i32>, <$W x i1>)
+     define <$W x i32> @entry(<$W x i32> %lanes, <$W x i8> %bytes) #0 {
+         %wanted = trunc <$W x i8> %bytes to <$W x i1>
+         %packed = call <$W x i32> @llvm.x86.avx512.mask.compress.v$(W)i32(
+             <$W x i32> %lanes, <$W x i32> %lanes, <$W x i1> %wanted)
+         ret <$W x i32> %packed
      }
      attributes #0 = { alwaysinline }
      """, "entry"),
-    NTuple{8,VecElement{Int32}}, Tuple{NTuple{8,VecElement{Int32}},NTuple{8,VecElement{Bool}}}, lanes.data, wanted.data))
+    NTuple{W,VecElement{Int32}}, Tuple{NTuple{W,VecElement{Int32}},NTuple{W,VecElement{Bool}}}, lanes.data, wanted.data)))
 
-@inline count_true(wanted::Vec{8,Bool}) = Int(count_ones(Base.llvmcall(
-    ("""
-     define i8 @entry(<8 x i8> %bytes) #0 {
-         %wanted = trunc <8 x i8> %bytes to <8 x i1>
-         %bits = bitcast <8 x i1> %wanted to i8
-         ret i8 %bits
+"A bit for each lane, the first one the lowest."
+@inline @generated bits(wanted::Vec{W,Bool}) where {W} = :(Base.llvmcall(
+    ($"""
+     define i$W @entry(<$W x i8> %bytes) #0 {
+         %wanted = trunc <$W x i8> %bytes to <$W x i1>
+         %bits = bitcast <$W x i1> %wanted to i$W
+         ret i$W %bits
      }
      attributes #0 = { alwaysinline }
      """, "entry"),
-    UInt8, Tuple{NTuple{8,VecElement{Bool}}}, wanted.data)))
+    $(Symbol(:UInt, W)), Tuple{NTuple{W,VecElement{Bool}}}, wanted.data))
