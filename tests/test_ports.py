@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,17 @@ from conftest import ROOT, need
 from test_numpy_pools import WAYS
 
 from portbench import contract, exchange, hosts, manifest
-from portbench.contract import Fields, Specification
+from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure
 from portbench.manifest import Manifest
 from portbench.protocol import Exchange
 
 PORTS = [n for n, p in manifest.read(ROOT / "portbench.toml").ports.items() if n not in WAYS and not p.variant_of]
 YARDSTICKS = ("lammps", "openmm")  # others wrote them: threads that add up in any order, runs that sort anew
-# The same programs in single precision have no loop, thread or sentence of their own.
-NO_SECOND_PRECISION = [name for name in PORTS if not name.endswith("-f32")]
+# The plain programs in single precision have no loop, thread or sentence of their own.
+SAME_PROGRAM = [name for name in PORTS if name.endswith("-f32") and not name.endswith("-simd-f32")]
 every_port = pytest.mark.parametrize("name", PORTS)
-every_program = pytest.mark.parametrize("name", NO_SECOND_PRECISION)
+every_program = pytest.mark.parametrize("name", [name for name in PORTS if name not in SAME_PROGRAM])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,8 @@ def same_bits(a: Fields, b: Fields) -> bool:
 def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
     """In the periodic box and between walls; that threads do not change a bit is a test below."""
     need(bundled, name)
-    cases = ["tiny", "tiny-walls", *([] if bundled.ports[name].precision == "float32" else ["liquid-500"])]
+    cases = ["tiny", *([] if name in SAME_PROGRAM else ["tiny-walls"])]
+    cases += [] if bundled.ports[name].precision == "float32" else ["liquid-500"]
     done = portbench("check", "--ports", name, "--cases", ",".join(cases), "--json", "--quiet", cwd=ROOT)
     said = json.loads(done.stdout)
     assert done.returncode == 0, [c["finding"] for c in said["certificates"]] or said["missing"]
@@ -73,17 +75,24 @@ def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
             assert verdict["ratio"] < 0.5, verdict["finding"]  # honest ports are far inside, at every level
 
 
+@cache
+def one_step(spec: Specification, kind: str) -> list[tuple[Case, Fields, Fields]]:
+    """Of melt-4k, gas-4k and an ensemble of three: the case, a state of this type, and the specification's step."""
+    some = {"three": {"base": "ensemble", "boxes": 3}, "thin": {"base": "gas-4k", "density": 1e-4}}
+    made = []
+    for case in spec.cases(["melt-4k", "thin", "three"], some):
+        state = {f: a.astype(kind).astype(float) for f, a in spec.disordered_state(case.parameters).items()}
+        made.append((case, state, spec.advance(case.parameters, state, 1)))
+    return made
+
+
 @every_port
 def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specification) -> None:
-    """One step of melt-4k, gas-4k and an ensemble of three, against the specification."""
     need(bundled, name)
-    some = {"three": {"base": "ensemble", "boxes": 3}, "thin": {"base": "gas-4k", "density": 1e-4}}
-    kind = np.dtype("float32" if bundled.ports[name].precision == "float32" else "float64")
+    kind = "float32" if bundled.ports[name].precision == "float32" else "float64"
     with running(bundled, spec, name) as x:
-        for case in spec.cases(["melt-4k", "thin", "three"], some):
-            state = {f: a.astype(kind).astype(float) for f, a in spec.disordered_state(case.parameters).items()}
+        for case, state, want in one_step(spec, kind):
             got = after(x, case.parameters, state, 1)
-            want = spec.advance(case.parameters, state, 1)
             for field in want:
                 off = spec.difference(case.parameters, field, got[field], want[field])
                 assert np.max(np.abs(off)) < 64 * np.finfo(kind).eps * np.max(np.abs(want[field])), (case.name, field)

@@ -9,6 +9,7 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
@@ -157,7 +158,7 @@ def test_the_readme_quotes_its_session() -> None:
     assert all(c["holds"] for c in document["certificates"])
 
 
-@pytest.mark.parametrize("name", ["tuned", "variants", "avx2"])
+@pytest.mark.parametrize("name", ["tuned", "variants", "avx2", "threads", "walls"])
 def test_the_page_on_performance_quotes_its_sessions(name: str) -> None:
     document = session.read(ROOT / "results" / f"{name}.json")
     assert table.markdown(document).strip() in (ROOT / "docs" / "performance.md").read_text()
@@ -173,6 +174,22 @@ def test_the_page_on_performance_quotes_the_busy_program() -> None:
             for e in (row["two_over_one"], row["two_while_busy_over_one_alone"])
         )
         assert f"| {row['port']} | {two} | {busy} |" in page
+
+
+def test_the_page_on_performance_quotes_sizes_and_cycles() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    rows = json.loads((ROOT / "results" / "sizes.json").read_text())["rows"]
+    sizes = sorted({row["particles"] for row in rows})
+    assert (sizes[0], sizes[-1]) == (108, 1_000_000)
+    for port in {row["port"] for row in rows}:
+        mine = [row for row in rows if row["port"] == port]
+        assert max(row.get("worst", 0) for row in mine) < 1
+        medians = [median(row["nanoseconds"] for row in mine if row["particles"] == n) for n in sizes]
+        most = max(row["bytes"] for row in mine if row["particles"] == sizes[-1])
+        assert most < 1500
+        assert f"| {port} | {' | '.join(f'{m:.0f}' for m in medians)} | {most:,.0f} |" in page
+    for row in json.loads((ROOT / "results" / "cycles.json").read_text())["rows"]:
+        assert f"| {row['liquid']['cycles']:.1f} | {row['long_lists']['cycles']:.1f} |" in page
 
 
 def test_lines_of_code_are_counted_without_what_is_said_about_them(tmp_path: Path) -> None:
