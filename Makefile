@@ -1,6 +1,6 @@
 # make compare   check every port against the specification, time those that agree, print the table
 # make test      all tests; those of a language that is not here are skipped, with the reason; with PORTBENCH_LONG=1
-#                also one that takes minutes
+#                also some that take minutes
 # make benchmarks   each port on each case in pytest-benchmark
 #
 # All need only Python 3.11 or later, and make their own environment in .venv (with uv, where it is there).

@@ -20,6 +20,10 @@ WAVE = HERE / "wave"
 REQUIRED = os.environ.pop("PORTBENCH_REQUIRE", "").replace(",", " ").split()
 
 
+# Of tests that take long, and of which a shorter one looks at the same code.
+LONG = pytest.mark.skipif(not os.environ.get("PORTBENCH_LONG"), reason="it takes long: PORTBENCH_LONG=1 asks for it")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All tests share a cache of their own: twins and builds are made once, and nobody's are touched."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, WAVE, need
+from conftest import LONG, ROOT, WAVE, need
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +32,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 def _mutants(*arguments: str, cwd: Path = ROOT) -> dict[str, dict]:
-    import os
     import subprocess
     import sys
 
@@ -95,7 +94,7 @@ def test_the_report_prints_the_matrix(portbench) -> None:
     assert "readme" in set(load_results(ROOT / "results")["session"])
 
 
-@pytest.mark.skipif(not os.environ.get("PORTBENCH_LONG"), reason="64 long runs of NumPy: PORTBENCH_LONG=1 makes them")
+@LONG
 def test_statistics_see_what_no_other_level_can(portbench) -> None:
     """Energy and momentum are kept; the port is right for 1500 steps; and then its diffusion is another."""
     found = _mutants("--level", "A6", "--cases", "tiny", "late-collisions")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, need
+from conftest import LONG, ROOT, need
 from test_session import gone, heed_ctrl_c
 
 from portbench import contract, hosts, manifest
@@ -49,6 +49,7 @@ def test_mojo_in_float32(file: str, bundled: Manifest) -> None:
     mojo_test(file, "-D", "precision=float32")
 
 
+@LONG
 @TARGETS_OF_X86_64
 def test_mojo_vectors_of_four_lanes(bundled: Manifest) -> None:
     """As they are built for processors without AVX-512."""
@@ -56,6 +57,7 @@ def test_mojo_vectors_of_four_lanes(bundled: Manifest) -> None:
     mojo_test("test_simd.mojo", "--target-cpu", "x86-64-v3")
 
 
+@LONG
 @pytest.mark.parametrize(
     "flags",
     [("-D", "gathered=True"), ("-D", "sorted=False"), ("--fp-mode", "contract=off")],
@@ -106,7 +108,7 @@ def built_with(port: str, flags: list[str], folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("port", "flags"),
     [
-        ("cpp-simd", ["-march=native", "-g", "-fsanitize=address,undefined"]),
+        pytest.param("cpp-simd", ["-march=native", "-g", "-fsanitize=address,undefined"], marks=LONG),
         ("cpp-simd-f32", ["-march=native", "-g", "-fsanitize=address,undefined"]),
         ("mojo-simd", ["--sanitize", "address"]),
     ],

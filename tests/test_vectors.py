@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import LONG
 
 pytest.importorskip("numba")
 
@@ -156,6 +157,7 @@ def test_single_precision_stays_in_single_precision() -> None:
     assert not [(name, types) for name, types in compiled if "float32" in types and "float64" in types]
 
 
+@LONG
 def test_all_of_it_with_four_lanes(tmp_path: Path) -> None:
     """As on a processor without AVX-512."""
     without = "import llvmlite.binding as b, pytest, sys; b.get_host_cpu_features = b.targets.FeatureMap"
