@@ -89,7 +89,7 @@ def transpose(x, c, out):
 
 
 def test_members_of_a_cluster_are_once_in_each_neighbours_lanes() -> None:
-    x, out = clusters.lists.rows(16, np.float32), np.zeros((3, LANES_32), np.float32)
+    x, out = lists.rows(16, np.float32), np.zeros((3, LANES_32), np.float32)
     x[:] = np.arange(64)
     transpose(x, 1, out.reshape(-1))
     assert np.array_equal(out, np.tile(x.reshape(16, 4)[8:, :3].T, clusters.AT_ONCE))

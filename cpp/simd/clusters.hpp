@@ -7,8 +7,8 @@
 #include <bit>
 #include <cstring>
 
-#include "../particles/pairs.hpp"
 #include "cells.hpp"
+#include "pull.hpp"
 
 namespace particles {
 
@@ -23,7 +23,7 @@ struct Order {
     Row per_side{};
 
     explicit Order(const System& s) {
-        const Real wide = std::cbrt(Real(members) * s.box[0] * s.box[1] * s.box[2] / Real(s.n));
+        const Real wide = s.cluster_side();
         const Real most = std::max(Real(1), std::cbrt(Real(s.n)));
         for (std::size_t k = 0; k < 2; ++k)
             count[k] = static_cast<std::size_t>(std::clamp(std::round(s.box[k] / wide), Real(1), most));
@@ -58,16 +58,12 @@ Lanes axis_of(FourRows a, FourRows b) {
 }
 
 // The coordinates of the members of a cluster, whose rows are those from `first` on, once for each neighbour in a vector.
-struct Members {
-    Lanes x, y, z;
-
-    Members(const Row* first) {
-        FourRows a, b;
-        std::memcpy(&a, first, sizeof a);
-        std::memcpy(&b, first + 4, sizeof b);
-        x = axis_of<0>(a, b), y = axis_of<1>(a, b), z = axis_of<2>(a, b);
-    }
-};
+inline Columns members_from(const Row* first) {
+    FourRows a, b;
+    std::memcpy(&a, first, sizeof a);
+    std::memcpy(&b, first + 4, sizeof b);
+    return {axis_of<0>(a, b), axis_of<1>(a, b), axis_of<2>(a, b)};
+}
 
 // For which member each lane is.
 inline Wholes member_of_lane() {
@@ -77,11 +73,7 @@ inline Wholes member_of_lane() {
 }
 
 // The coordinates of neighbours, each as often as there are members; `j`: where their rows begin.
-struct Neighbours {
-    Lanes x, y, z;
-};
-
-inline Neighbours neighbours(const Real* x, const Index* j) {
+inline Columns neighbours(const Real* x, const Index* j) {
 #ifdef __AVX512F__
     const __m512 one = _mm512_broadcast_f32x4(_mm_load_ps(x + j[0]));
     const __m512 both = _mm512_mask_broadcast_f32x4(one, 0xff00, _mm_load_ps(x + j[1]));
@@ -89,12 +81,6 @@ inline Neighbours neighbours(const Real* x, const Index* j) {
 #else
     return {splat(x[j[0]]), splat(x[j[0] + 1]), splat(x[j[0] + 2])};
 #endif
-}
-
-// Squared distances of the members from neighbours.
-inline Lanes squares(const Members& i, const Neighbours& j) {
-    const Lanes dx = i.x - j.x, dy = i.y - j.y, dz = i.z - j.z;
-    return dx * dx + dy * dy + dz * dz;
 }
 
 // Of the neighbours in a vector, a bit for each that is near to any member.
@@ -146,12 +132,12 @@ inline std::size_t list_run(const System& s, Row low, Row high, Index begin, Ind
 // is none; how long the list is then.
 inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end, Index* mine, std::size_t listed) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
-    const Members i(&s.x[first]);
+    const Columns here = members_from(&s.x[first]);
     const Lanes reach2 = splat(s.reach() * s.reach());
     const Wholes among = member_of_lane() < Whole(end - first); // the rows behind the last particle are none of its cluster
     std::size_t kept = members;
     for (std::size_t k = members; k < listed; k += at_once) {
-        unsigned near = any((squares(i, neighbours(x, mine + k)) < reach2) & among);
+        unsigned near = any((square(here - neighbours(x, mine + k)) < reach2) & among);
         for (std::size_t m = 0; m < at_once; ++m, near >>= 1) {
             const Index j = mine[k + m];
             mine[kept] = j; // no branch: whom none reaches is overwritten by the next
@@ -207,24 +193,17 @@ inline void forces(System& s, bool and_kick) {
 #pragma omp parallel for schedule(static)
     for (Signed c = 0; c < Signed(s.lists()); ++c) {
         const std::size_t first = members * std::size_t(c), end = std::min(first + members, s.n);
-        const Members i(&s.x[first]);
+        const Columns here = members_from(&s.x[first]);
         const Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
         const Index count = s.count[c];
-        Lanes fx{}, fy{}, fz{};
-        const auto look = [&](Index k, auto others) {
-            const Neighbours j = neighbours(x, mine + k);
-            const Lanes dx = i.x - j.x, dy = i.y - j.y, dz = i.z - j.z;
-            const Lanes r2 = dx * dx + dy * dy + dz * dz;
-            const Lanes f_over_r = others(r2 < cutoff2) ? pair_force(r2) : Lanes{};
-            fx += f_over_r * dx;
-            fy += f_over_r * dy;
-            fz += f_over_r * dz;
-        };
-        for (Index k = 0; k < members; k += at_once) look(k, [&](Wholes near) { return near & (seen != Whole(k)); });
-        for (Index k = members; k < count; k += at_once) look(k, [](Wholes near) { return near; });
+        Columns f{};
+        for (Index k = 0; k < members; k += at_once)
+            pull(f, here - neighbours(x, mine + k), [&](Lanes r2) { return (r2 < cutoff2) & (seen != Whole(k)); });
+        for (Index k = members; k < count; k += at_once)
+            pull(f, here - neighbours(x, mine + k), [&](Lanes r2) { return r2 < cutoff2; });
         for (std::size_t at = first; at < end; ++at) {
             Row force{};
-            for (std::size_t l = at - first; l < lanes; l += members) force += Row{fx[l], fy[l], fz[l], 0};
+            for (std::size_t l = at - first; l < lanes; l += members) force += Row{f.x[l], f.y[l], f.z[l], 0};
             s.force[at] = force;
             s.v[at] += half * force;
         }

@@ -14,25 +14,20 @@ inline Row halves_added(Lanes a) {
     }
 }
 
-// The sums over the lanes of x, of y and of z, and 0: without leaving the registers.
-inline Row sums(Lanes x, Lanes y, Lanes z) {
-    const Row x4 = halves_added(x), y4 = halves_added(y), z4 = halves_added(z), none{};
+// The sums over the lanes of each axis, and 0: without leaving the registers.
+inline Row sums(const Columns& f) {
+    const Row x4 = halves_added(f.x), y4 = halves_added(f.y), z4 = halves_added(f.z), none{};
     const Row xy = __builtin_shufflevector(x4, y4, 0, 4, 2, 6) + __builtin_shufflevector(x4, y4, 1, 5, 3, 7);
     const Row z0 = __builtin_shufflevector(z4, none, 0, 4, 2, 6) + __builtin_shufflevector(z4, none, 1, 5, 3, 7);
     return __builtin_shufflevector(xy, z0, 0, 1, 4, 5) + __builtin_shufflevector(xy, z0, 2, 3, 6, 7);
 }
-
-// The coordinates of as many rows as there are lanes, a vector for each axis; `j`: where the rows begin.
-struct Columns {
-    Lanes x, y, z;
-};
 
 #ifdef __AVX512F__
 inline Lanes two_rows(const Real* x, Index a, Index b) {
     return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_load_pd(x + a)), _mm256_load_pd(x + b), 1);
 }
 
-// Eight loads and a transpose: three gathers take three times as long.
+// The coordinates of the rows that begin at `j`. Eight loads and a transpose: three gathers take three times as long.
 inline Columns columns(const Real* x, const Index* j) {
     const Lanes a = two_rows(x, j[0], j[4]), b = two_rows(x, j[1], j[5]);
     const Lanes c = two_rows(x, j[2], j[6]), d = two_rows(x, j[3], j[7]);

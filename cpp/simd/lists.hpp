@@ -1,9 +1,9 @@
 // A list for each particle, whose neighbours are looked at as many at a time as a vector has lanes.
 #pragma once
 
-#include "../particles/pairs.hpp"
 #include "cells.hpp"
 #include "columns.hpp"
+#include "pull.hpp"
 
 namespace particles {
 
@@ -77,20 +77,13 @@ inline void forces(System& s, bool and_kick) {
     const Real half = and_kick ? s.dt / 2 : Real(0);
 #pragma omp parallel for schedule(static)
     for (Signed i = 0; i < Signed(s.n); ++i) {
-        const Lanes xi = splat(x[4 * i]), yi = splat(x[4 * i + 1]), zi = splat(x[4 * i + 2]);
+        const Columns here{splat(x[4 * i]), splat(x[4 * i + 1]), splat(x[4 * i + 2])};
         const Index* mine = s.neighbours.data() + std::size_t(i) * s.width;
         const Index count = s.count[i];
-        Lanes fx{}, fy{}, fz{};
-        for (Index k = 0; k < count; k += lanes) {
-            const Columns j = columns(x, mine + k);
-            const Lanes dx = xi - j.x, dy = yi - j.y, dz = zi - j.z;
-            const Lanes r2 = dx * dx + dy * dy + dz * dz;
-            const Lanes f_over_r = r2 < cutoff2 ? pair_force(r2) : Lanes{};
-            fx += f_over_r * dx;
-            fy += f_over_r * dy;
-            fz += f_over_r * dz;
-        }
-        const Row force = sums(fx, fy, fz);
+        Columns f{};
+        for (Index k = 0; k < count; k += lanes)
+            pull(f, here - columns(x, mine + k), [&](Lanes r2) { return r2 < cutoff2; });
+        const Row force = sums(f);
         s.force[i] = force;
         s.v[i] += half * force;
     }

@@ -43,6 +43,8 @@ struct System {
     std::vector<Index> count;      // of neighbours, whole vectors of them
     std::size_t width;
 
+    // Of a cube with as many particles as share a list.
+    Real cluster_side() const { return std::cbrt(Real(members) * box[0] * box[1] * box[2] / Real(n)); }
     std::size_t lists() const { return (n + members - 1) / members; }
 
     Real reach() const { return cutoff + skin; }
@@ -72,7 +74,7 @@ struct System {
         }
         first.resize(cubes + 1);
         count.resize(lists());
-        const double wide = members > 1 ? std::cbrt(members / density) : 0, around = density * std::pow(reach() + wide / 2, 3);
+        const double wide = members > 1 ? double(cluster_side()) : 0, around = density * std::pow(reach() + wide / 2, 3);
         width = whole(static_cast<std::size_t>(std::min((periodic ? 27.0 : 1.0) * double(n), 6 * around)), lanes) + 3 * lanes;
         neighbours.resize(lists() * width);
     }

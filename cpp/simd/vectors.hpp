@@ -24,6 +24,15 @@ constexpr std::size_t whole(std::size_t count, std::size_t of) { return (count +
 
 inline Lanes splat(Real x) { return x - Lanes{}; }
 
+// Of as many particles as there are lanes: a vector for each axis.
+struct Columns {
+    Lanes x, y, z;
+};
+
+inline Columns operator-(const Columns& a, const Columns& b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+
+inline Lanes square(const Columns& d) { return d.x * d.x + d.y * d.y + d.z * d.z; }
+
 inline Real square(Row d) { return d[0] * d[0] + d[1] * d[1] + d[2] * d[2]; }
 
 } // namespace particles

@@ -22,6 +22,7 @@ from portbench.contract import Case, Fields, Specification
 from portbench.errors import PortFailure
 from portbench.protocol import Exchange
 from portbench.timing import conditions
+from portbench.timing.scheduler import memory
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "results" / "sizes.json"
@@ -75,9 +76,8 @@ def timed(x: Exchange, case: Case, state: Fields) -> dict[str, float]:
         x.port.run(STEPS)
         nanoseconds += x.port.run(STEPS)
         runs += 1
-    status = Path(f"/proc/{x.port.process.pid}/status").read_text().split("VmHWM:")[1].split()[0]
     each = case.parameters["particles"]
-    return {"nanoseconds": nanoseconds / runs / STEPS / each, "bytes": 1024 * int(status) / each}
+    return {"nanoseconds": nanoseconds / runs / STEPS / each, "bytes": memory(x.port) / each}
 
 
 def worst(x: Exchange, specification: Specification, case: Case, state: Fields) -> float:
