@@ -13,7 +13,17 @@ from std.memory import pack_bits
 from .cells import place_of
 from .order import Order
 from .system import System, cluster_side
-from .vectors import LANES, Lanes, MEMBERS, Reals, Rows, Starts, pack, whole
+from .vectors import (
+    LANES,
+    Lanes,
+    MEMBERS,
+    Reals,
+    Rows,
+    Starts,
+    pack,
+    pull,
+    whole,
+)
 
 comptime AT_ONCE = LANES // MEMBERS
 """Neighbours in a vector: each with all members."""
@@ -236,19 +246,13 @@ def forces(mut system: System, number: Int):
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
             var near = r2.lt(cutoff2) & seen.ne(Int32(k))
-            var f = near.select(pair_force(r2), Lanes(0))
-            fx += f * dx
-            fy += f * dy
-            fz += f * dz
+            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), near)
         var count = Int(system.neighbours.unsafe_get(cluster))
         for k in range(MEMBERS, count, AT_ONCE):
             var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
-            var f = r2.lt(cutoff2).select(pair_force(r2), Lanes(0))
-            fx += f * dx
-            fy += f * dy
-            fz += f * dz
+            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), r2.lt(cutoff2))
         comptime for m in range(MEMBERS):
             if first + m < part.last:
                 var force = Vec(0)

@@ -8,7 +8,7 @@ from .cells import cell_of
 from .columns import columns, sums
 from .order import Order
 from .system import RIM, System
-from .vectors import LANES, Lanes, Rows, pack, whole
+from .vectors import LANES, Lanes, Rows, pack, pull, whole
 
 
 struct OrderOfCells(Order):
@@ -94,8 +94,5 @@ def forces(mut system: System, number: Int):
             var xj, yj, zj = columns(x, mine.unsafe_offset(k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
-            var f = r2.lt(cutoff2).select(pair_force(r2), Lanes(0))
-            fx += f * dx
-            fy += f * dy
-            fz += f * dz
+            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), r2.lt(cutoff2))
         system.force.unsafe_get(i) = sums(fx, fy, fz)

@@ -28,6 +28,24 @@ def whole(count: Int, of: Int) -> Int:
 
 
 @always_inline
+def pull(
+    mut fx: Lanes,
+    mut fy: Lanes,
+    mut fz: Lanes,
+    dx: Lanes,
+    dy: Lanes,
+    dz: Lanes,
+    f_over_r: Lanes,
+    near: SIMD[DType.bool, LANES],
+):
+    """Add to the forces f those of the pairs that are near, d apart."""
+    var f = near.select(f_over_r, Lanes(0))
+    fx += f * dx
+    fy += f * dy
+    fz += f * dz
+
+
+@always_inline
 def pack(
     out_: Starts[mut=True, ...], rows: Rows, wanted: SIMD[DType.bool, LANES]
 ) -> Int:
