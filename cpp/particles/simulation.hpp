@@ -2,8 +2,8 @@
 #pragma once
 
 #include <chrono>
-#include <exception>
 
+#include "parallel.hpp"
 #include "parameters.hpp"
 
 namespace particles {
@@ -29,24 +29,6 @@ class SimulationOf {
     Parameters parameters;
     std::vector<System> systems;
 
-    // The boxes are divided over the threads; or, if there is one, its particles. Not by an `if` clause: a parallel loop
-    // within another, even of one thread, starts its threads anew each time.
-    template <class Action>
-    void for_each_box(const Action& act) {
-        if (systems.size() == 1) return act(systems[0]);
-        std::exception_ptr trouble;
-#pragma omp parallel for schedule(static)
-        for (Signed b = 0; b < Signed(systems.size()); ++b) {
-            try {
-                act(systems[std::size_t(b)]);
-            } catch (...) { // none may leave a parallel loop
-#pragma omp critical
-                trouble = std::current_exception();
-            }
-        }
-        if (trouble) std::rethrow_exception(trouble);
-    }
-
 public:
     explicit SimulationOf(const std::filesystem::path& folder) : parameters(read_text(folder / "parameters.txt")) {
         const std::size_t each = axes * parameters.particles, count = each * parameters.boxes;
@@ -56,13 +38,13 @@ public:
         systems.reserve(parameters.boxes);
         for (std::size_t b = 0; b < parameters.boxes; ++b)
             systems.emplace_back(parameters, &position[b * each], &velocity[b * each]);
-        for_each_box([](System& s) { begin(s); });
+        in_parallel(systems, [](System& s) { begin(s); }); // or, if there is one, its particles are divided
     }
 
     // Advance all boxes, and say how many nanoseconds it took.
     long long run(std::size_t steps) {
         const auto start = std::chrono::steady_clock::now();
-        for_each_box([steps](System& s) { advance(s, steps); });
+        in_parallel(systems, [steps](System& s) { advance(s, steps); });
         const auto end = std::chrono::steady_clock::now();
         return std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count();
     }

@@ -25,18 +25,20 @@ inline void count_up(std::vector<Index>& first) {
     for (std::size_t c = 1; c < first.size(); ++c) first[c] += first[c - 1];
 }
 
+constexpr std::size_t at_a_time = 16; // are read of `sorted`
+
 // Counting sort of particles and images; cells that follow each other along z adjoin.
 inline void sort_into_cells(System& s) {
     s.cell.resize(s.total);
-    s.inside.resize(s.total + lanes); // a vector may begin at the last
-    resize(s.sorted, s.total + lanes);
+    s.inside.resize(s.total + at_a_time); // a vector may begin at the last
+    for (auto& along : s.sorted) along.resize(s.total + at_a_time);
     std::fill(s.first.begin(), s.first.end(), 0);
     for (std::size_t i = 0; i < s.total; ++i) ++s.first[(s.cell[i] = cell_of(s, s.x[i], i < s.n ? 2 : 0)) + 1];
     count_up(s.first);
     for (std::size_t i = 0; i < s.total; ++i) {
         const Index at = s.first[s.cell[i]]++;
         s.inside[at] = static_cast<Index>(4 * i);
-        for (std::size_t k = 0; k < axes; ++k) s.sorted[k][at] = s.x[i][k];
+        for (std::size_t k = 0; k < axes; ++k) s.sorted[k][at] = static_cast<float>(s.x[i][k]);
     }
     std::copy_backward(s.first.begin(), s.first.end() - 1, s.first.end());
     s.first[0] = 0;

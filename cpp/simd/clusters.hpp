@@ -4,10 +4,9 @@
 // After S. Páll and B. Hess, Comput. Phys. Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
 #pragma once
 
-#include <bit>
 #include <cstring>
 
-#include "cells.hpp"
+#include "candidates.hpp"
 #include "pull.hpp"
 
 namespace particles {
@@ -95,37 +94,11 @@ inline unsigned any(Wholes near) {
 #endif
 }
 
-// Of the run [begin, end) in cell order, those within reach of the box from `low` to `high`; how many.
-inline std::size_t list_run(const System& s, Row low, Row high, Index begin, Index end, Index* out) {
-    const Real reach2 = s.reach() * s.reach();
-    const Real *xs = s.sorted[0].data(), *ys = s.sorted[1].data(), *zs = s.sorted[2].data();
-    const Index* inside = s.inside.data();
-    std::size_t found = 0;
-#ifdef __AVX512F__
-    const auto beyond = [](const Real* at, Real from, Real to) {
-        const __m512 there = _mm512_loadu_ps(at);
-        const __m512 off = _mm512_max_ps(_mm512_sub_ps(_mm512_set1_ps(from), there), _mm512_sub_ps(there, _mm512_set1_ps(to)));
-        return _mm512_max_ps(off, _mm512_setzero_ps());
-    };
-    for (Index k = begin; k < end; k += lanes) {
-        const __m512 dx = beyond(xs + k, low[0], high[0]), dy = beyond(ys + k, low[1], high[1]);
-        const __m512 dz = beyond(zs + k, low[2], high[2]);
-        const __m512 r2 = _mm512_fmadd_ps(dx, dx, _mm512_fmadd_ps(dy, dy, _mm512_mul_ps(dz, dz)));
-        const unsigned left = end - k, in_run = left < lanes ? (1U << left) - 1 : 0xffffU;
-        const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(reach2), _CMP_LT_OQ) & in_run;
-        // by way of a register: some processors take a hundred cycles to compress into memory
-        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(static_cast<__mmask16>(near), _mm512_loadu_si512(inside + k)));
-        found += static_cast<std::size_t>(std::popcount(near));
-    }
-#else
-    const auto beyond = [](Real at, Real from, Real to) { return std::max(std::max(from - at, at - to), Real(0)); };
-    for (Index k = begin; k < end; ++k) { // no branch: what is not near is overwritten by the next
-        const Real dx = beyond(xs[k], low[0], high[0]), dy = beyond(ys[k], low[1], high[1]), dz = beyond(zs[k], low[2], high[2]);
-        out[found] = inside[k];
-        found += dx * dx + dy * dy + dz * dz < reach2;
-    }
-#endif
-    return found;
+// How far each of `at` is outside of what goes from `low` to `high`.
+template <class T>
+T beyond(T at, float low, float high) {
+    const T below = low - at, above = at - high, most = below > above ? below : above;
+    return most > 0 ? most : T{};
 }
 
 // Of those listed at [members, listed) for the cluster of the particles [first, end), keep whom any member reaches, and who
@@ -147,40 +120,43 @@ inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end
     return kept;
 }
 
-// List the members of each cluster and, after them, all others within reach of any; the room that the fullest list needs.
-inline std::size_t list_neighbours(System& s) {
+// List the members of each cluster and, after them, all others within reach of any.
+inline void list_neighbours(System& s) {
     const auto nobody = static_cast<Index>(4 * s.total);
-    std::size_t needed = 0;
-#pragma omp parallel for schedule(static) reduction(max : needed)
-    for (Signed c = 0; c < Signed(s.lists()); ++c) {
-        const std::size_t first = members * std::size_t(c), last = std::min(first + members, s.n);
-        Row low = s.x[first], high = low;
-        for (std::size_t i = first + 1; i < last; ++i)
-            for (std::size_t k = 0; k < axes; ++k) {
-                low[k] = std::min(low[k], s.x[i][k]);
-                high[k] = std::max(high[k], s.x[i][k]);
-            }
-        const auto from = place_of(s, low - s.reach(), 0), to = place_of(s, high + s.reach(), 0);
-        Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
-        std::size_t found = members;
-        bool fits = s.width > members;
-        for (std::size_t a = from[0]; a <= to[0]; ++a)
-            for (std::size_t b = from[1]; b <= to[1]; ++b) {
-                const std::size_t row = (a * s.cells[1] + b) * s.cells[2];
-                const Index begin = s.first[row + from[2]], end = s.first[row + to[2] + 1];
-                const std::size_t room = found + (end - begin) + 2 * lanes; // as whole vectors, and to fill up
-                needed = std::max(needed, room);
-                fits = fits && room <= s.width;
-                if (fits) found += list_run(s, low, high, begin, end, mine + found);
-            }
-        if (!fits) continue;
-        for (std::size_t m = 0; m < members; ++m) mine[m] = static_cast<Index>(4 * (first + m));
-        mine[found] = nobody; // to fill the last vector
-        found = keep_near(s, first, last, mine, found);
-        mine[found] = nobody;
-        s.count[c] = static_cast<Index>(whole(found, at_once));
-    }
-    return needed;
+    in_parallel(s.parts, [&](Part& part) {
+        std::size_t listed = 0;
+        for (std::size_t c = part.first; c < part.end; ++c) {
+            part.begin[c - part.first] = listed;
+            const std::size_t first = members * c, last = std::min(first + members, s.n);
+            Row low = s.x[first], high = low;
+            for (std::size_t i = first + 1; i < last; ++i)
+                for (std::size_t k = 0; k < axes; ++k) {
+                    low[k] = std::min(low[k], s.x[i][k]);
+                    high[k] = std::max(high[k], s.x[i][k]);
+                }
+            const auto from = place_of(s, low - s.reach(), 0), to = place_of(s, high + s.reach(), 0);
+            Index* own = room_for(part, listed, members);
+            for (std::size_t m = 0; m < members; ++m) own[m] = static_cast<Index>(4 * (first + m));
+            std::size_t found = listed + members;
+            for (std::size_t a = from[0]; a <= to[0]; ++a)
+                for (std::size_t b = from[1]; b <= to[1]; ++b) {
+                    const std::size_t row = (a * s.cells[1] + b) * s.cells[2];
+                    const Index begin = s.first[row + from[2]], end = s.first[row + to[2] + 1];
+                    Index* out = room_for(part, found, end - begin);
+                    found += list_run(s, begin, end, nobody, out, [&](auto xs, auto ys, auto zs) {
+                        const auto dx = beyond(xs, low[0], high[0]), dy = beyond(ys, low[1], high[1]);
+                        const auto dz = beyond(zs, low[2], high[2]);
+                        return dx * dx + dy * dy + dz * dz;
+                    });
+                }
+            Index* mine = room_for(part, found, 0) - (found - listed);
+            mine[found - listed] = nobody; // to fill the last vector
+            const std::size_t kept = keep_near(s, first, last, mine, found - listed);
+            mine[kept] = nobody;
+            listed += whole(kept, at_once);
+        }
+        part.begin[part.end - part.first] = listed;
+    });
 }
 
 // Force on each particle from its neighbours within the cutoff, and the second half kick.
@@ -190,24 +166,24 @@ inline void forces(System& s, bool and_kick) {
     const Real half = and_kick ? s.dt / 2 : Real(0);
     Wholes seen = member_of_lane(); // as a neighbour, in the first vector
     for (std::size_t l = members; l < lanes; ++l) seen[l] -= 1;
-#pragma omp parallel for schedule(static)
-    for (Signed c = 0; c < Signed(s.lists()); ++c) {
-        const std::size_t first = members * std::size_t(c), end = std::min(first + members, s.n);
-        const Columns here = members_from(&s.x[first]);
-        const Index* mine = s.neighbours.data() + std::size_t(c) * s.width;
-        const Index count = s.count[c];
-        Columns f{};
-        for (Index k = 0; k < members; k += at_once)
-            pull(f, here - neighbours(x, mine + k), [&](Lanes r2) { return (r2 < cutoff2) & (seen != Whole(k)); });
-        for (Index k = members; k < count; k += at_once)
-            pull(f, here - neighbours(x, mine + k), [&](Lanes r2) { return r2 < cutoff2; });
-        for (std::size_t at = first; at < end; ++at) {
-            Row force{};
-            for (std::size_t l = at - first; l < lanes; l += members) force += Row{f.x[l], f.y[l], f.z[l], 0};
-            s.force[at] = force;
-            s.v[at] += half * force;
+    in_parallel(s.parts, [&](const Part& part) {
+        const Index *mine = part.neighbours.data(), *j = mine;
+        for (std::size_t c = part.first; c < part.end; ++c) {
+            const std::size_t first = members * c, last = std::min(first + members, s.n);
+            const Columns here = members_from(&s.x[first]);
+            const Index* end = mine + part.begin[c - part.first + 1];
+            Columns f{};
+            for (Whole k = 0; k < Whole(members); k += at_once, j += at_once)
+                pull(f, here - neighbours(x, j), [&](Lanes r2) { return (r2 < cutoff2) & (seen != k); });
+            for (; j < end; j += at_once) pull(f, here - neighbours(x, j), [&](Lanes r2) { return r2 < cutoff2; });
+            for (std::size_t at = first; at < last; ++at) {
+                Row force{};
+                for (std::size_t l = at - first; l < lanes; l += members) force += Row{f.x[l], f.y[l], f.z[l], 0};
+                s.force[at] = force;
+                s.v[at] += half * force;
+            }
         }
-    }
+    });
 }
 
 } // namespace particles

@@ -10,21 +10,21 @@ namespace particles {
 inline bool kick_and_drift(System& s) {
     const Real half = s.dt / 2, dt = s.dt;
     const bool walls = !s.periodic;
+    const Row box{s.box[0], s.box[1], s.box[2], 0};
     int astray = 0;
     Real most = 0;
 #pragma omp parallel for schedule(static) reduction(+ : astray) reduction(max : most)
     for (Signed i = 0; i < Signed(s.n); ++i) {
         Row v = s.v[i] + half * s.force[i];
         Row to = s.x[i] + dt * v;
-        for (std::size_t k = 0; k < axes; ++k) {
-            if (!(std::abs(to[k]) < 100 * s.box[k])) { // what is not a number is astray too
-                ++astray;
-                break;
-            }
-            while (walls && (to[k] < 0 || to[k] > s.box[k])) {
-                to[k] = to[k] < 0 ? -to[k] : s.box[k] + s.box[k] - to[k];
-                v[k] = -v[k];
-            }
+        const auto kept = (to > -100 * box) & (to < 100 * box); // what is not a number is astray too
+        if (!(kept[0] & kept[1] & kept[2])) {
+            ++astray;
+            continue;
+        }
+        for (auto out = (to < 0) | (to > box); walls && (out[0] | out[1] | out[2]); out = (to < 0) | (to > box)) {
+            to = to < 0 ? -to : to > box ? box + box - to : to;
+            v = out ? -v : v;
         }
         s.v[i] = v;
         s.x[i] = to;

@@ -27,16 +27,13 @@ inline void sort_particles(System& s) {
     for (std::size_t at = 0; at < s.n; ++at) s.place[s.id[at]] = static_cast<Index>(at);
 }
 
-// Particles sorted, and images, cells and neighbours anew, in more room if need be.
+// Particles sorted, and images, cells and neighbours anew.
 inline void rebuild(System& s) {
     wrap(s);
     sort_particles(s);
     make_images(s);
     sort_into_cells(s);
-    for (std::size_t needed; (needed = list_neighbours(s)) > s.width;) {
-        s.width = whole(needed + needed / 2, lanes);
-        s.neighbours.resize(s.lists() * s.width);
-    }
+    list_neighbours(s);
     std::copy_n(s.x.begin(), s.n, s.listed.begin());
 }
 
@@ -51,9 +48,10 @@ inline bool moved_too_far(const System& s, Real most) {
 // Call act(number of a neighbour or image) for all in the list of particle i, itself perhaps among them.
 template <class Action>
 void for_each_listed(const System& s, std::size_t i, const Action& act) {
-    const Index* mine = s.neighbours.data() + i / members * s.width;
-    for (std::size_t m = 0; m < s.count[i / members]; ++m)
-        if (const std::size_t j = mine[m] / 4; j != i && j < s.total) act(j);
+    const std::size_t list = i / members;
+    const Part& part = *std::find_if(s.parts.begin(), s.parts.end(), [=](const Part& p) { return list < p.end; });
+    for (std::size_t m = part.begin[list - part.first]; m < part.begin[list - part.first + 1]; ++m)
+        if (const std::size_t j = part.neighbours[m] / 4; j != i && j < s.total) act(j);
 }
 
 // Error if two particles are at one point.

@@ -3,6 +3,9 @@
 
 #include <cmath>
 
+#include <omp.h>
+
+#include "../particles/parallel.hpp"
 #include "../particles/parameters.hpp"
 #include "vectors.hpp"
 
@@ -14,6 +17,13 @@ constexpr std::size_t members = 8; // particles that share a list
 constexpr std::size_t members = 1;
 #endif
 constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
+
+// A run of the lists, those that one thread makes and reads: each begins where the one before it ends.
+struct Part {
+    std::size_t first, end;         // which
+    std::vector<Index> neighbours;  // four times the number of each, where its row begins; lists are filled up with nobody
+    std::vector<std::size_t> begin; // where each list begins, and the last ends
+};
 
 struct System {
     std::size_t n; // particles
@@ -35,19 +45,24 @@ struct System {
     std::vector<Index> cell;             // in which each lies
     std::vector<Index> first;            // where each cell begins in `inside`
     std::vector<Index> inside;           // four times the number of each particle and image, in the order of cells
-    Coordinates sorted;                  // their positions in that order
+    std::array<std::vector<float>, axes> sorted; // their positions in that order, roughly
     std::vector<Index> begin;            // where particles of each place in their order begin
     std::vector<Row> spare;              // room to sort rows in
 
-    std::vector<Index> neighbours; // likewise fourfold, where rows begin: `width` for each list, filled up with nobody
-    std::vector<Index> count;      // of neighbours, whole vectors of them
-    std::size_t width;
+    std::vector<Part> parts;
 
     // Of a cube with as many particles as share a list.
     Real cluster_side() const { return std::cbrt(Real(members) * box[0] * box[1] * box[2] / Real(n)); }
     std::size_t lists() const { return (n + members - 1) / members; }
 
     Real reach() const { return cutoff + skin; }
+
+    // What single precision may find for the square of the reach: coordinates and their differences are rounded.
+    float rough_reach2() const {
+        const float places = float(*std::max_element(box.begin(), box.end()) + reach());
+        const float most = float(reach()) + 4 * std::numeric_limits<float>::epsilon() * places;
+        return most * most;
+    }
 
     System(const Parameters& p, const Real* position, const Real* velocity)
         : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),
@@ -63,20 +78,19 @@ struct System {
         // No more than a few cells for each particle, however thin the gas; none smaller than half the reach.
         const Real most = std::max(Real(1), 2 * std::cbrt(Real(n)));
         std::size_t cubes = 1;
-        double density = double(n);
         per_side = Row{};
         for (std::size_t k = 0; k < axes; ++k) {
             const Real along = std::floor(std::clamp(box[k] / (reach() / 2), Real(1), most));
             cells[k] = static_cast<std::size_t>(along) + 4;
             per_side[k] = 1 / std::max(box[k] / along, reach() / 2);
             cubes *= cells[k];
-            density /= box[k];
         }
         first.resize(cubes + 1);
-        count.resize(lists());
-        const double wide = members > 1 ? double(cluster_side()) : 0, around = density * std::pow(reach() + wide / 2, 3);
-        width = whole(static_cast<std::size_t>(std::min((periodic ? 27.0 : 1.0) * double(n), 6 * around)), lanes) + 3 * lanes;
-        neighbours.resize(lists() * width);
+        const std::size_t of = p.boxes == 1 ? std::size_t(omp_get_max_threads()) : 1;
+        for (std::size_t part = 0; part < of; ++part) {
+            const std::size_t from = lists() * part / of, end = lists() * (part + 1) / of;
+            parts.push_back({from, end, {}, std::vector<std::size_t>(end - from + 1)});
+        }
     }
 };
 

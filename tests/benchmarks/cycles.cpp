@@ -54,7 +54,7 @@ int main() {
     const auto measure = [&](System s, double& vectors, int times) {
         begin(s);
         std::size_t listed = 0;
-        for (const Index count : s.count) listed += count;
+        for (const Part& part : s.parts) listed += part.begin.back();
         vectors = double(listed) * members / lanes / double(s.n);
         const double took = best_seconds([&] {
             for (int k = 0; k < times; ++k) forces(s, false);

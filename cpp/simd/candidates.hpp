@@ -1,0 +1,51 @@
+// Who of a run of cells comes into a list: in single precision, which has twice the lanes, and a little further than asked.
+#pragma once
+
+#include <bit>
+
+#include "cells.hpp"
+
+namespace particles {
+
+// Write those of the run [begin, end) in cell order whose square distance, which apart2(x, y, z) computes, may be within
+// the reach, but for `self`; and say how many.
+template <class Apart2>
+std::size_t list_run(const System& s, Index begin, Index end, Index self, Index* out, const Apart2& apart2) {
+    const float *xs = s.sorted[0].data(), *ys = s.sorted[1].data(), *zs = s.sorted[2].data();
+    const Index* inside = s.inside.data();
+    const float reach2 = s.rough_reach2();
+    std::size_t found = 0;
+#ifdef __AVX512F__
+    for (Index k = begin; k < end; k += at_a_time) {
+        const __m512 r2 = apart2(_mm512_loadu_ps(xs + k), _mm512_loadu_ps(ys + k), _mm512_loadu_ps(zs + k));
+        const __m512i some = _mm512_loadu_si512(inside + k);
+        const unsigned left = end - k, in_run = left < at_a_time ? (1U << left) - 1 : 0xffffU;
+        const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(reach2), _CMP_NGE_UQ) &
+                              _mm512_cmpneq_epi32_mask(some, _mm512_set1_epi32(static_cast<int>(self))) & in_run;
+        // by way of a register: some processors take a hundred cycles to compress into memory
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(static_cast<__mmask16>(near), some));
+        found += static_cast<std::size_t>(std::popcount(near));
+    }
+#else
+    typedef float Floats __attribute__((vector_size(at_a_time * sizeof(float)), aligned(sizeof(float)), may_alias));
+    const auto load = [](const float* at) { return *reinterpret_cast<const Floats*>(at); };
+    for (Index k = begin; k < end; k += at_a_time) {
+        const auto far = apart2(load(xs + k), load(ys + k), load(zs + k)) >= reach2; // what is not a number is not
+        const Index left = end - k;
+        for (Index m = 0; m < left && m < at_a_time; ++m) { // no branch: what is not near is overwritten by the next
+            out[found] = inside[k + m];
+            found += !far[m] & (inside[k + m] != self);
+        }
+    }
+#endif
+    return found;
+}
+
+// Room behind those that are `listed` for a run of so many, as whole vectors, and to fill the last.
+inline Index* room_for(Part& part, std::size_t listed, std::size_t run) {
+    const std::size_t room = listed + run + 2 * at_a_time;
+    if (room > part.neighbours.size()) part.neighbours.resize(room + room / 2);
+    return part.neighbours.data() + listed;
+}
+
+} // namespace particles
