@@ -13,17 +13,18 @@ template <class Apart2>
 std::size_t list_run(const System& s, Index begin, Index end, Index self, Index* out, const Apart2& apart2) {
     const float *xs = s.sorted[0].data(), *ys = s.sorted[1].data(), *zs = s.sorted[2].data();
     const Index* inside = s.inside.data();
-    const float reach2 = s.rough_reach2();
+    const float reach2 = s.rough_reach2;
     std::size_t found = 0;
 #ifdef __AVX512F__
     for (Index k = begin; k < end; k += at_a_time) {
         const __m512 r2 = apart2(_mm512_loadu_ps(xs + k), _mm512_loadu_ps(ys + k), _mm512_loadu_ps(zs + k));
         const __m512i some = _mm512_loadu_si512(inside + k);
-        const unsigned left = end - k, in_run = left < at_a_time ? (1U << left) - 1 : 0xffffU;
-        const unsigned near = _mm512_cmp_ps_mask(r2, _mm512_set1_ps(reach2), _CMP_NGE_UQ) &
-                              _mm512_cmpneq_epi32_mask(some, _mm512_set1_epi32(static_cast<int>(self))) & in_run;
+        const Index left = end - k;
+        const auto in_run = static_cast<__mmask16>(left < at_a_time ? (1U << left) - 1 : 0xffffU);
+        const auto other = _mm512_mask_cmpneq_epi32_mask(in_run, some, _mm512_set1_epi32(static_cast<int>(self)));
+        const auto near = _mm512_mask_cmp_ps_mask(other, r2, _mm512_set1_ps(reach2), _CMP_NGE_UQ);
         // by way of a register: some processors take a hundred cycles to compress into memory
-        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(static_cast<__mmask16>(near), some));
+        _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(near, some));
         found += static_cast<std::size_t>(std::popcount(near));
     }
 #else

@@ -46,6 +46,7 @@ struct System {
     std::vector<Index> first;            // where each cell begins in `inside`
     std::vector<Index> inside;           // four times the number of each particle and image, in the order of cells
     std::array<std::vector<float>, axes> sorted; // their positions in that order, roughly
+    float rough_reach2; // what single precision may find for the square of the reach
     std::vector<Index> begin;            // where particles of each place in their order begin
     std::vector<Row> spare;              // room to sort rows in
 
@@ -56,13 +57,6 @@ struct System {
     std::size_t lists() const { return (n + members - 1) / members; }
 
     Real reach() const { return cutoff + skin; }
-
-    // What single precision may find for the square of the reach: coordinates and their differences are rounded.
-    float rough_reach2() const {
-        const float places = float(*std::max_element(box.begin(), box.end()) + reach());
-        const float most = float(reach()) + 4 * std::numeric_limits<float>::epsilon() * places;
-        return most * most;
-    }
 
     System(const Parameters& p, const Real* position, const Real* velocity)
         : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),
@@ -86,6 +80,10 @@ struct System {
             cubes *= cells[k];
         }
         first.resize(cubes + 1);
+        // Coordinates are rounded, and so are their differences.
+        const float places = float(*std::max_element(box.begin(), box.end()) + reach());
+        const float farthest = float(reach()) + 4 * std::numeric_limits<float>::epsilon() * places;
+        rough_reach2 = farthest * farthest;
         const std::size_t of = p.boxes == 1 ? std::size_t(omp_get_max_threads()) : 1;
         for (std::size_t part = 0; part < of; ++part) {
             const std::size_t from = lists() * part / of, end = lists() * (part + 1) / of;

@@ -4,7 +4,7 @@ from particles.arrays import Vec
 from particles.cells import Cell
 
 from .system import RIM, System
-from .vectors import LANES
+from .vectors import AT_A_TIME
 
 
 def place_of(system: System, x: Vec, rim: Int) -> Cell:
@@ -34,10 +34,10 @@ def sort_into_cells(mut system: System):
     var total = system.total()
     # A vector may begin at the last.
     system.cell.resize(total, 0)
-    system.member.resize(total + LANES, 0)
-    system.x.resize(total + LANES, 0)
-    system.y.resize(total + LANES, 0)
-    system.z.resize(total + LANES, 0)
+    system.member.resize(total + AT_A_TIME, 0)
+    system.x.resize(total + AT_A_TIME, 0)
+    system.y.resize(total + AT_A_TIME, 0)
+    system.z.resize(total + AT_A_TIME, 0)
     for ref start in system.start:
         start = 0
     # Without bounds checks, here and where neighbours are listed.
@@ -54,7 +54,7 @@ def sort_into_cells(mut system: System):
         ref slot = system.start.unsafe_get(Int(system.cell.unsafe_get(i)))
         slot -= 1
         var at = Int(slot)
-        var here = system.position.unsafe_get(i)
+        var here = system.position.unsafe_get(i).cast[DType.float32]()
         system.member.unsafe_get(at) = Int32(4 * i)
         system.x.unsafe_get(at) = here[0]
         system.y.unsafe_get(at) = here[1]

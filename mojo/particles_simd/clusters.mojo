@@ -10,6 +10,7 @@ from particles.pairs import pair_force
 from std.math import cbrt, iota
 from std.memory import pack_bits
 
+from .candidates import list_run
 from .cells import place_of
 from .order import Order
 from .system import System, cluster_side
@@ -20,7 +21,6 @@ from .vectors import (
     Reals,
     Rows,
     Starts,
-    pack,
     pull,
     whole,
 )
@@ -69,13 +69,13 @@ struct OrderOfColumns(Order):
 
 def list_neighbours(mut system: System, number: Int):
     """For a part of the clusters: the members, and all others within reach of any."""
-    ref part = system.parts[number]
-    var last = part.last
+    var last = system.parts[number].last
+    var start = system.parts[number].first
     var column = system.count[2]
     var nobody = Int32(4 * system.total())
     var reach = Vec(system.reach())
-    var needed = 0
-    for first in range(part.first, last, MEMBERS):
+    var listed = 0
+    for first in range(start, last, MEMBERS):
         var end = min(first + MEMBERS, last)
         var low = system.position[first]
         var high = low
@@ -85,81 +85,51 @@ def list_neighbours(mut system: System, number: Int):
             low, high = min(low, here), max(high, here)
         var lowest = place_of(system, low - reach, 0)
         var highest = place_of(system, high + reach, 0)
-        var mine = first // MEMBERS * system.width
-        var found = MEMBERS
-        var fits = True
+        system.parts[number].make_room(listed, MEMBERS)
+        for m in range(MEMBERS):
+            system.parts[number].neighbour[listed + m] = Int32(4 * (first + m))
+        var found = listed + MEMBERS
         for a in range(lowest[0], highest[0] + 1):
             for b in range(lowest[1], highest[1] + 1):
                 var row = (a * system.count[1] + b) * column
-                var begin = Int(system.start.unsafe_get(row + lowest[2]))
-                var stop = Int(system.start.unsafe_get(row + highest[2] + 1))
-                # As whole vectors, and to fill up.
-                var room = found + stop - begin + 2 * LANES
-                needed = max(needed, room)
-                fits = fits and room <= system.width
-                if fits:
-                    found += list_run(
-                        system, low, high, begin, stop, mine + found
-                    )
-        if not fits:
-            continue
-        for m in range(MEMBERS):
-            system.neighbour.unsafe_get(mine + m) = Int32(4 * (first + m))
+                var run = (
+                    Int(system.start.unsafe_get(row + lowest[2])),
+                    Int(system.start.unsafe_get(row + highest[2] + 1)),
+                )
+                found += list_run(system, number, low, high, run, nobody, found)
+        system.parts[number].make_room(found, 0)
         # To fill the last vector, here and below.
-        system.neighbour.unsafe_get(mine + found) = nobody
-        found = keep_near(system, first, end, found)
-        system.neighbour.unsafe_get(mine + found) = nobody
-        system.neighbours[first // MEMBERS] = Int32(whole(found, AT_ONCE))
-    system.parts[number].needed = needed
+        system.parts[number].neighbour[found] = nobody
+        found = keep_near(system, number, first, end, listed, found)
+        system.parts[number].neighbour[found] = nobody
+        listed = listed + whole(found - listed, AT_ONCE)
+        system.parts[number].begin[(first - start) // MEMBERS + 1] = listed
 
 
-@always_inline
-def list_run(
-    mut system: System, low: Vec, high: Vec, first: Int, end: Int, to: Int
+@no_inline  # or the registers do not suffice for it and the loop around it
+def keep_near(
+    mut system: System,
+    number: Int,
+    first: Int,
+    end: Int,
+    begin: Int,
+    listed: Int,
 ) -> Int:
-    """List those from `first` to `end` that are within reach of this box.
+    """Of those listed behind the members, keep whom any member reaches, and who is none.
 
-    They are written from the place `to` on; how many they are.
+    The list begins at `begin`; where it then ends.
     """
-    var reach2 = system.reach() * system.reach()
-    var x, y = system.x.unsafe_ptr(), system.y.unsafe_ptr()
-    var z = system.z.unsafe_ptr()
-    var member = system.member.unsafe_ptr()
-    var neighbour = system.neighbour.unsafe_ptr()
-    var found = 0
-    for k in range(first, end, LANES):
-        var dx = beyond(x.unsafe_load[width=LANES](k), low[0], high[0])
-        var dy = beyond(y.unsafe_load[width=LANES](k), low[1], high[1])
-        var dz = beyond(z.unsafe_load[width=LANES](k), low[2], high[2])
-        var some = member.unsafe_load[width=LANES](k)
-        var near = (dx * dx + dy * dy + dz * dz).le(reach2)
-        near &= iota[DType.int32, LANES]().lt(Int32(end - k))
-        found += pack(neighbour.unsafe_offset(to + found), some, near)
-    return found
-
-
-@always_inline
-def beyond(x: Lanes, low: Real, high: Real) -> Lanes:
-    """How far each is outside of these bounds."""
-    return max(max(low - x, x - high), 0)
-
-
-@always_inline
-def keep_near(mut system: System, first: Int, end: Int, listed: Int) -> Int:
-    """Of those listed behind the members, keep whom any member reaches, and who is none."""
     var reach2 = system.reach() * system.reach()
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
     var xi, yi, zi = members(x, first)
-    var cluster = first // MEMBERS
-    var mine = system.neighbour.unsafe_ptr().unsafe_offset(
-        cluster * system.width
-    )
+    var cluster = UInt32(first // MEMBERS)
+    var mine = system.parts.unsafe_get(number).neighbour.unsafe_ptr()
     # The rows behind the last particle are none of its cluster.
     var among = (iota[DType.int32, LANES]() % Rows(Int32(MEMBERS))).lt(
         Int32(end - first)
     )
-    var kept = MEMBERS
-    for k in range(MEMBERS, listed, AT_ONCE):
+    var kept = begin + MEMBERS
+    for k in range(begin + MEMBERS, listed, AT_ONCE):
         var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
         var dx, dy, dz = xi - xj, yi - yj, zi - zj
         var near = (dx * dx + dy * dy + dz * dz).le(reach2) & among
@@ -169,7 +139,7 @@ def keep_near(mut system: System, first: Int, end: Int, listed: Int) -> Int:
             # No branch: whom none reaches is overwritten by the next.
             mine[unsafe_offset=kept] = j
             var any = (bits >> (m * MEMBERS)) % (1 << MEMBERS) != 0
-            kept += Int(any & (Int(j) // (4 * MEMBERS) != cluster))
+            kept += Int(any & (UInt32(j) // UInt32(4 * MEMBERS) != cluster))
     return kept
 
 
@@ -234,21 +204,20 @@ def forces(mut system: System, number: Int):
     # The member that each lane sees in the first vector, itself a neighbour.
     var lane, all = iota[DType.int32, LANES](), Rows(Int32(MEMBERS))
     var seen = lane % all - lane // all
+    var mine = part.neighbour.unsafe_ptr()
     for first in range(part.first, part.last, MEMBERS):
         var xi, yi, zi = members(x, first)
         var fx, fy, fz = Lanes(0), Lanes(0), Lanes(0)
-        var cluster = first // MEMBERS
-        var mine = system.neighbour.unsafe_ptr().unsafe_offset(
-            cluster * system.width
-        )
+        var number = (first - part.first) // MEMBERS
+        var begin = part.begin.unsafe_get(number)
+        var end = part.begin.unsafe_get(number + 1)
         comptime for k in range(0, MEMBERS, AT_ONCE):
-            var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
+            var xj, yj, zj = neighbours(x, mine.unsafe_offset(begin + k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
             var near = r2.lt(cutoff2) & seen.ne(Int32(k))
             pull(fx, fy, fz, dx, dy, dz, pair_force(r2), near)
-        var count = Int(system.neighbours.unsafe_get(cluster))
-        for k in range(MEMBERS, count, AT_ONCE):
+        for k in range(begin + MEMBERS, end, AT_ONCE):
             var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz

@@ -5,7 +5,6 @@ from particles.pairs import pair_force, pair_potential
 
 from .clusters import forces as forces_on_clusters
 from .lists import forces as forces_on_each
-from .neighbours import listed
 from .system import System
 from .vectors import MEMBERS
 
@@ -23,15 +22,16 @@ def potential_and_virial(system: System) -> Tuple[Real, Real]:
     var cutoff2 = system.cutoff * system.cutoff
     var shift = pair_potential(cutoff2)
     var each = List[Vec](capacity=system.particles)
-    for i in range(system.particles):
-        var energy, virial = (Real(0), Real(0))
-        for start in listed(system, i):
-            var j = Int(start) // 4
-            var r2 = square(system.position[i] - system.position[j])
-            if r2 < cutoff2 and j != i:
-                energy += pair_potential(r2) - shift
-                virial += pair_force(r2) * r2
-        each.append(Vec(energy, virial, 0, 0))
+    for ref part in system.parts:
+        for i in range(part.first, part.last):
+            var energy, virial = (Real(0), Real(0))
+            for start in part.listed(i):
+                var j = Int(start) // 4
+                var r2 = square(system.position[i] - system.position[j])
+                if r2 < cutoff2 and j != i:
+                    energy += pair_potential(r2) - shift
+                    virial += pair_force(r2) * r2
+            each.append(Vec(energy, virial, 0, 0))
     # Each pair was met twice, once from either side.
     var sum = 0.5 * total(each)
     return sum[0], sum[1]

@@ -11,14 +11,14 @@ from .images import make_images, wrap
 from .lists import OrderOfCells, list_neighbours
 from .order import Order
 from .system import System
-from .vectors import LANES, MEMBERS, whole
+from .vectors import MEMBERS
 
 comptime SORTED = get_defined_bool["sorted", True]()
 """Whether particles are kept in order: not with `mojo build -D sorted=False`."""
 
 
 def rebuild(mut system: System, mut team: Team) raises:
-    """Sort the particles, and list the neighbours anew, in more room if need be."""
+    """Sort the particles, and list the neighbours anew."""
     if system.periodic:
         wrap(system)
     comptime if MEMBERS > 1:
@@ -29,18 +29,10 @@ def rebuild(mut system: System, mut team: Team) raises:
     if system.total() > Int(Int32.MAX) // 4 - MEMBERS:
         raise Error("particles and images cannot be listed in 32 bits")
     sort_into_cells(system)
-    while True:
-        comptime if MEMBERS > 1:
-            team.share[list_for_clusters](system)
-        else:
-            team.share[list_neighbours](system)
-        var needed = 0
-        for ref part in system.parts:
-            needed = max(needed, part.needed)
-        if needed <= system.width:
-            break
-        system.width = whole(needed + needed // 2, LANES)
-        system.neighbour.resize(system.lists() * system.width, 0)
+    comptime if MEMBERS > 1:
+        team.share[list_for_clusters](system)
+    else:
+        team.share[list_neighbours](system)
 
 
 def sort_particles[SomeOrder: Order](mut system: System):
@@ -83,27 +75,21 @@ def moved_too_far(system: System) -> Bool:
     return False
 
 
-def listed(system: System, i: Int) -> Span[Int32, origin_of(system.neighbour)]:
-    """Where the rows begin of those listed for the particle i, itself perhaps among them."""
-    var begin = i // MEMBERS * system.width
-    var count = Int(system.neighbours[i // MEMBERS])
-    return Span(system.neighbour)[begin : begin + count]
-
-
 def check_distinct(system: System) raises:
     """Raise an Error if two particles are at the same point."""
     var n = system.particles
-    for i in range(n):
-        for start in listed(system, i):
-            var j = Int(start) // 4
-            if j >= system.total():
-                continue
-            if j >= n:
-                j = Int(system.source[j - n])
-            if i != j and same_point(
-                system.position[i],
-                system.position[j],
-                system.box,
-                system.periodic,
-            ):
-                refuse_same_point(Int(system.id[i]), Int(system.id[j]))
+    for ref part in system.parts:
+        for i in range(part.first, part.last):
+            for start in part.listed(i):
+                var j = Int(start) // 4
+                if j >= system.total():
+                    continue
+                if j >= n:
+                    j = Int(system.source[j - n])
+                if i != j and same_point(
+                    system.position[i],
+                    system.position[j],
+                    system.box,
+                    system.periodic,
+                ):
+                    refuse_same_point(Int(system.id[i]), Int(system.id[j]))

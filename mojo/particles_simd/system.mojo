@@ -6,7 +6,7 @@ from particles.arrays import Real, Vec
 from particles.cells import Cell
 from particles.parameters import Parameters
 
-from .vectors import LANES, MEMBERS, whole
+from .vectors import AT_A_TIME, MEMBERS, whole
 
 comptime SKIN: Real = 0.4
 """How far beyond the cutoff neighbours are listed; any value is right."""
@@ -57,23 +57,19 @@ struct System(Copyable, Movable):
     """Where each cell begins in what follows, and where the last one ends."""
     var member: List[Int32]
     """Where the rows of particles and images begin, cell by cell."""
-    var x: List[Real]
-    """Where they are along the first axis, in the same order."""
-    var y: List[Real]
+    var x: List[Float32]
+    """Where they are along the first axis, roughly, in the same order."""
+    var y: List[Float32]
     """Along the second."""
-    var z: List[Real]
+    var z: List[Float32]
     """Along the third."""
+    var rough_reach2: Float32
+    """What single precision may find for the square of the reach."""
     var begin: List[Int32]
     """Where particles of each place in their order begin."""
     var spare: List[Vec]
     """Room to sort rows in."""
 
-    var neighbour: List[Int32]
-    """Where the rows of neighbours begin: `width` for each list."""
-    var neighbours: List[Int32]
-    """How many each has: whole vectors, filled up with nobody."""
-    var width: Int
-    """How many there is room for."""
     var parts: List[Part]
     """The particles, divided for as many threads."""
 
@@ -122,27 +118,20 @@ struct System(Copyable, Movable):
         self.cell = List[Int32]()
         self.start = List[Int32](length=self.count.reduce_mul() + 1, fill=0)
         self.member = List[Int32]()
-        self.x = List[Real]()
-        self.y = List[Real]()
-        self.z = List[Real]()
+        self.x = List[Float32]()
+        self.y = List[Float32]()
+        self.z = List[Float32]()
+        # Coordinates are rounded, and so are their differences.
+        var places = Float32(self.box.reduce_max() + reach)
+        var farthest = Float32(reach) + 4 * Float32(2.0**-23) * places
+        self.rough_reach2 = farthest * farthest
         self.begin = List[Int32]()
         self.spare = List[Vec](length=n, fill=Vec(0))
-        # A guess, half as much again as a liquid has: there will be more room
-        # if need be.
-        var density = Real(n) / self.box.reduce_mul()
-        var wide = Real(0)
-        comptime if MEMBERS > 1:
-            wide = cluster_side(self.box, n)
-        var most_near = Real(27 * n if self.periodic else n)
-        var near = min(6 * density * (reach + wide / 2) ** 3, most_near)
-        self.width = whole(Int(near), LANES) + 3 * LANES
-        var lists = whole(n, MEMBERS) // MEMBERS
-        self.neighbour = List[Int32](length=lists * self.width, fill=0)
-        self.neighbours = List[Int32](length=lists, fill=0)
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
         self.first_id = self.id.copy()
         self.parts = List[Part](capacity=parts)
+        var lists = whole(n, MEMBERS) // MEMBERS
         for number in range(parts):
             # Whole clusters.
             var first = lists * number // parts * MEMBERS
@@ -152,10 +141,6 @@ struct System(Copyable, Movable):
     def reach(self) -> Real:
         """The distance up to which neighbours are listed."""
         return self.cutoff + self.skin
-
-    def lists(self) -> Int:
-        """How many lists of neighbours there are."""
-        return len(self.neighbours)
 
     def total(self) -> Int:
         """Particles and images; the row after theirs is nobody's."""
@@ -190,11 +175,26 @@ struct Part(Copyable, Movable):
     """Square of the farthest way that one went since neighbours were listed."""
     var astray: Bool
     """Whether one went a hundred boxes far, or nowhere that is a number."""
-    var needed: Int
-    """Room for neighbours that one needs."""
+    var neighbour: List[Int32]
+    """Where the rows of their neighbours begin; lists are filled up with nobody."""
+    var begin: List[Int]
+    """Where in these each list begins, and the last one ends."""
 
     def __init__(out self, first: Int, last: Int):
-        self = Self(first, last, 0, False, 0)
+        var lists = whole(last - first, MEMBERS) // MEMBERS
+        var begin = List[Int](length=lists + 1, fill=0)
+        self = Self(first, last, 0, False, List[Int32](), begin^)
+
+    def listed(self, i: Int) -> Span[Int32, origin_of(self.neighbour)]:
+        """Where the rows begin of those listed for the particle i, itself perhaps among them."""
+        var list = (i - self.first) // MEMBERS
+        return Span(self.neighbour)[self.begin[list] : self.begin[list + 1]]
+
+    def make_room(mut self, listed: Int, run: Int):
+        """After those `listed`, for a run of so many as whole vectors, and to fill up."""
+        var room = listed + run + 2 * AT_A_TIME
+        if room > len(self.neighbour):
+            self.neighbour.resize(room + room // 2, 0)
 
 
 def cluster_side(box: Vec, particles: Int) -> Real:

@@ -14,6 +14,12 @@ comptime Lanes = SIMD[PRECISION, LANES]
 """One number of each of so many particles."""
 comptime MEMBERS = 8 if PRECISION == .float32 else 1
 """Particles that share a list."""
+comptime AT_A_TIME = 16
+"""So many candidates for a list are tested together, in single precision."""
+comptime Rough = SIMD[DType.float32, AT_A_TIME]
+"""One number of each of these."""
+comptime Some = SIMD[DType.int32, AT_A_TIME]
+"""Where their rows begin."""
 comptime Rows = SIMD[DType.int32, LANES]
 """Where the rows of so many particles begin."""
 comptime Reals = Pointer[Real, _]
@@ -47,7 +53,9 @@ def pull(
 
 @always_inline
 def pack(
-    out_: Starts[mut=True, ...], rows: Rows, wanted: SIMD[DType.bool, LANES]
+    out_: Starts[mut=True, ...],
+    rows: Some,
+    wanted: SIMD[DType.bool, AT_A_TIME],
 ) -> Int:
     """Write those wanted one after the other, and say how many they are.
 
@@ -58,14 +66,14 @@ def pack(
         # compress into memory.
         out_.unsafe_store(
             0,
-            llvm_intrinsic["llvm.experimental.vector.compress", Rows](
-                rows, wanted, Rows(0)
+            llvm_intrinsic["llvm.experimental.vector.compress", type_of(rows)](
+                rows, wanted, type_of(rows)(0)
             ),
         )
         return Int(pop_count(pack_bits(wanted)))
     else:
         var found = 0
-        comptime for lane in range(LANES):
+        comptime for lane in range(AT_A_TIME):
             # No branch: what is not wanted is overwritten by the next.
             out_[unsafe_offset=found] = rows[lane]
             found += Int(wanted[lane])
