@@ -128,9 +128,9 @@ def keep_near(c, reach2, x, neighbours, begin, end):
 
 
 @over_pairs
-def list_cluster(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, begin, width, nobody):
-    """List at `begin` the members of the c-th cluster and, after them, all others within reach of any; how many they
-    are with nobody to whole vectors, or -1 without room."""
+def list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, begin, room, nobody):
+    """List at [begin, room) the members of the c-th cluster and, after them, all others within reach of any; how many
+    they are with nobody to whole vectors, or -1 without room."""
     here = ROWS * c
     low = high = (x[here], x[here + 1], x[here + 2])
     for i in range(here + 4, min(here + ROWS, 4 * n), 4):
@@ -151,7 +151,7 @@ def list_cluster(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbo
         ):
             row = (a * cells[1] + b) * cells[2]
             run, stop = first[row + from_z], first[row + to_z + 1]
-            if end + (stop - run) + 2 * LANES > begin + width:  # as whole vectors, and to fill up
+            if end + (stop - run) + 2 * LANES > room:  # as whole vectors, and to fill up
                 return -1
             end += list_run(low, high, reach * reach, run, stop, inside, xs, ys, zs, neighbours, end)
     store(neighbours, end, np.uint32(nobody))
@@ -161,15 +161,22 @@ def list_cluster(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbo
 
 
 @over_particles
-def list_neighbours(n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, count, nobody):
+def list_neighbours(n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, start, count, nobody):
     """List the neighbours of each cluster; whether there was room."""
-    width = neighbours.size // count.size
+    threads, width = neighbours.shape
+    flat = neighbours.reshape(-1)
     crowded = 0
-    for c in prange(count.size):
-        count[c] = list_cluster(
-            c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, c * width, width, nobody
-        )
-        crowded += count[c] < 0
+    for part in prange(threads):
+        listed, room = part * width, (part + 1) * width
+        for c in range(count.size * part // threads, count.size * (part + 1) // threads):
+            found = -1
+            if listed + MEMBERS + 2 * LANES <= room:
+                found = list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, flat, listed, room, nobody)
+            if found < 0:
+                crowded += 1
+                break
+            start[c], count[c] = listed, found
+            listed += found
     return crowded == 0
 
 
@@ -203,12 +210,12 @@ def forces_on(c, cutoff2, x, neighbours, begin, end):
 
 
 @over_particles
-def forces(n, cutoff, half_dt, x, neighbours, count, force, v):
+def forces(n, cutoff, half_dt, x, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
-    width = neighbours.size // count.size
+    flat = neighbours.reshape(-1)
     for c in prange(count.size):
-        begin, here = c * width, ROWS * c
-        first, last = forces_on(c, cutoff * cutoff, x, neighbours, begin, begin + count[c])
+        here = ROWS * c
+        first, last = forces_on(c, cutoff * cutoff, x, flat, start[c], start[c] + count[c])
         store(force, here, first)
         store(force, here + ROWS // 2, last)
         store(v, here, load_rows(v, here) + half_dt * first)
@@ -226,7 +233,8 @@ def rebuild(s):
             sort_into_cells(s)
             if list_neighbours(
                 s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.side, s.first,
-                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.count, 4 * s.total[0],
+                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.start, s.count,
+                4 * s.total[0],
             ):  # fmt: skip
                 break
         s = grow(s)
@@ -240,9 +248,9 @@ def advance(s, steps):
     half = s.dt[0] * np.float32(0.5)
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.neighbours, s.start, s.count, s.force, s.v)
     for _ in range(steps):
         if not move(s):
             s = rebuild(s)
-        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
     return s

@@ -7,7 +7,8 @@ The steps are those of port_numba.py, and the functions have the same names. Wha
 * Particles are sorted whenever neighbours are listed, so that neighbours are near in memory.
 * Neighbours are numbered by where their row begins, and each list is filled up to whole vectors with nobody, who is far
   away: no loop has a remainder.
-* Each candidate row of cells is tested a vector at a time, and those within reach are packed in registers.
+* Each candidate row of cells is tested a vector at a time, in single precision, which has twice the lanes and reaches a
+  little further than asked; and those within reach are packed in registers.
 
 port_numba_clusters.py shares all but the list and the forces; hence, as in port_numba.py, everything is computed in the
 type of the arrays.
@@ -22,19 +23,19 @@ from numba import prange
 from particles.checks import check, check_forces
 from particles.observe import observed, stacked, wrapped
 from particles.port_numba import SKIN, about, pair_force, pair_potential
-from particles.vectors import LANES, at, compress_store, load_of, select, shuffle_of, splat_of, store
+from particles.vectors import LANES, LANES_32, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
 
 SPARE = 8  # rows of nobody at the end: as many as share a list at most
-NUMBERS = np.arange(LANES, dtype=np.uint32)
+NUMBERS = np.arange(LANES_32, dtype=np.uint32)
 
 compiled = numba.njit(cache=True, error_model="numpy")
 over_particles = numba.njit(cache=True, error_model="numpy", parallel=True)
 over_pairs = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 load_row = load_of(4, aligned=True)
-load_lanes = load_of(LANES)
+load_candidates, splat_candidates = load_of(LANES_32), splat_of(LANES_32)
 splat = splat_of(LANES)
 if LANES == 8:
     join = shuffle_of(0, 1, 2, 3, 4, 5, 6, 7)
@@ -90,11 +91,13 @@ class System(NamedTuple):
     cell: np.ndarray  # (room,): in which each lies
     first: np.ndarray  # (cells + 1,): where each begins in `inside`
     inside: np.ndarray  # (room + a vector,): where rows begin, in the order of cells
-    sorted: np.ndarray  # (3, room + a vector): positions in that order
+    sorted: np.ndarray  # (3, room + a vector): positions in that order, in single precision
+    rough_reach2: np.ndarray  # (1,): what that may find for the square of the reach
     columns: np.ndarray  # (3,): how many, and layers in each, in the order of which particles are sorted
     wide: np.ndarray  # (3,): how much each is
     begin: np.ndarray  # (layers + 1,): where each begins among the particles
-    neighbours: np.ndarray  # (lists width,): where rows begin, `width` for each list
+    neighbours: np.ndarray  # (threads, room for lists): where rows begin; lists have no gaps between them
+    start: np.ndarray  # (lists,): where each begins in `neighbours`, if that were flat
     count: np.ndarray  # (lists,): of neighbours, with nobody to whole vectors
     total: np.ndarray  # (1,): particles and images; 0 before there is a list
 
@@ -110,16 +113,23 @@ def make(parameters, position, velocity, members=1):
     # No more than a few cells per particle, however thin the gas; none smaller than half the reach.
     inner = np.clip((box / (reach / 2)).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
     cells = inner + 4
-    # Columns as wide as eight particles are long, in layers of less than one each: eight in a row are near each other.
     density = n / np.prod(box, dtype=float)
-    long = np.cbrt(8 / density)
-    columns = np.clip(np.rint(box / long), 1, max(1, int(n ** (1 / 3)))).astype(np.int64)
-    columns[2] = 1 + 2 * n // (columns[0] * columns[1])
+    # Particles are sorted in the order of cells; or in columns as wide as a cluster is long, in layers of less than one
+    # each, so that those who follow each other are near.
+    long, columns = 0.0, inner
+    if members > 1:
+        long = np.cbrt(members / density)
+        columns = np.clip(np.rint(box / long), 1, max(1, int(n ** (1 / 3)))).astype(np.int64)
+        columns[2] = 1 + 2 * n // (columns[0] * columns[1])
     lists = -(-n // members)
     periodic = parameters["boundary"] == "periodic"
     room = n + SPARE + (int(n * (np.prod(1 + 2.2 * reach / box) - 1)) + 64 if periodic else 0)
-    around = 6 * density * (reach + (long / 2 if members > 1 else 0)) ** 3
-    width = whole_vectors(int(min((27.0 if periodic else 1.0) * n, around)) + 16)
+    # For what a liquid has; there will be more if need be.
+    around = 5 * density * (reach + long / 4) ** 3
+    threads = min(numba.get_num_threads(), lists)
+    width = int(min((27.0 if periodic else 1.0) * n, around) + LANES) * -(-lists // threads) + 16 * LANES_32
+    # Coordinates are rounded, and so are their differences.
+    rough = np.float32(reach) + 4 * np.finfo(np.float32).eps * np.float32(box.max() + reach)
     x, v = rows(room, number), rows(members * lists, number)
     x[: 4 * n].reshape(n, 4)[:, :3] = position
     v[: 4 * n].reshape(n, 4)[:, :3] = velocity
@@ -144,12 +154,14 @@ def make(parameters, position, velocity, members=1):
         side=np.maximum(box / inner.astype(number), reach / 2),
         cell=np.zeros(room, np.int64),
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
-        inside=np.zeros(room + 2 * LANES, np.uint32),
-        sorted=np.zeros((3, room + 2 * LANES), number),
+        inside=np.zeros(room + LANES_32, np.uint32),
+        sorted=np.zeros((3, room + LANES_32), np.float32),
+        rough_reach2=np.array([rough * rough]),
         columns=columns,
         wide=box / columns.astype(number),
         begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
-        neighbours=np.zeros(lists * width, np.uint32),
+        neighbours=np.zeros((threads, width), np.uint32),
+        start=np.zeros(lists, np.int64),
         count=np.zeros(lists, np.int64),
         total=np.zeros(1, np.int64),
     )
@@ -178,17 +190,18 @@ def whole_vectors(count):
 @compiled
 def grow(s):
     """The same particles with half as much room again for images and neighbours."""
-    number, lists = s.x.dtype, s.count.size
+    number = s.x.dtype
     room = s.source.size * 3 // 2 + 64
-    width = whole_vectors(s.neighbours.size // lists * 3 // 2 + 16)
+    threads, width = s.neighbours.shape
     x = rows(room, number)
     copy(s.x[: 4 * s.n], x)
     return System(
         s.n, s.members, s.box, s.periodic, s.cutoff, s.skin, s.slack, s.dt,
         x, s.v, s.force, s.listed, s.spare, s.id, np.zeros(room, np.uint32), rows(room, number),
         s.cells, s.side, np.zeros(room, np.int64), s.first,
-        np.zeros(room + 2 * LANES, np.uint32), np.zeros((3, room + 2 * LANES), number),
-        s.columns, s.wide, s.begin, np.zeros(lists * width, np.uint32), s.count, s.total,
+        np.zeros(room + LANES_32, np.uint32), np.zeros((3, room + LANES_32), np.float32), s.rough_reach2,
+        s.columns, s.wide, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32), s.start, s.count,
+        s.total,
     )  # fmt: skip
 
 
@@ -293,39 +306,55 @@ def sort_into_cells(s):
 
 @over_pairs
 def list_run(i, reach2, x, begin, end, inside, xs, ys, zs, neighbours, to):
-    """Those within reach of the i-th row that lie at [begin, end) in the order of cells; how many they are."""
-    xi, yi, zi = splat(at(x, 4 * i)), splat(at(x, 4 * i + 1)), splat(at(x, 4 * i + 2))
-    mine, numbers = splat(np.uint32(4 * i)), load_lanes(NUMBERS, 0)
+    """Those that may be within reach of the i-th row and lie at [begin, end) in the order of cells; how many."""
+    xi = splat_candidates(np.float32(at(x, 4 * i)))
+    yi = splat_candidates(np.float32(at(x, 4 * i + 1)))
+    zi = splat_candidates(np.float32(at(x, 4 * i + 2)))
+    mine, numbers = splat_candidates(np.uint32(4 * i)), load_candidates(NUMBERS, 0)
     found = 0
-    for k in range(begin, end, LANES):
-        dx, dy, dz = xi - load_lanes(xs, k), yi - load_lanes(ys, k), zi - load_lanes(zs, k)
-        some = load_lanes(inside, k)
+    for k in range(begin, end, LANES_32):
+        dx, dy, dz = xi - load_candidates(xs, k), yi - load_candidates(ys, k), zi - load_candidates(zs, k)
+        some = load_candidates(inside, k)
         near = (dx * dx + dy * dy + dz * dz < reach2) & (some != mine)
-        near = near & (numbers < splat(np.uint32(min(LANES, end - k))))
+        near = near & (numbers < splat_candidates(np.uint32(min(LANES_32, end - k))))
         found += compress_store(neighbours, to + found, some, near)
     return found
 
 
-@over_particles
-def list_neighbours(n, reach, x, cells, cell, first, inside, xs, ys, zs, neighbours, count, nobody):
-    """List all within reach of each particle; whether there was room."""
+@over_pairs
+def list_one(i, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, begin, end, nobody):
+    """List at [begin, end) all within reach of the i-th particle; how many, filled up, or -1 without room."""
     rows_, columns_ = cells[1] * cells[2], cells[2]
-    width = neighbours.size // n
+    found = 0
+    for a in range(-2, 3):
+        for b in range(-2, 3):
+            c = cell[i] + a * rows_ + b * columns_
+            run, stop = first[c - 2], first[c + 3]  # five cells in a row along z
+            if begin + found + (stop - run) + 2 * LANES_32 > end:  # as whole vectors, and to fill up
+                return -1
+            found += list_run(i, reach2, x, run, stop, inside, xs, ys, zs, neighbours, begin + found)
+    for k in range(LANES):
+        neighbours[begin + found + k] = nobody
+    return whole_vectors(found)
+
+
+@over_particles
+def list_neighbours(n, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, start, count, nobody):
+    """List all within reach of each particle; whether there was room."""
+    threads, width = neighbours.shape
+    flat = neighbours.reshape(-1)
     crowded = 0
-    for i in prange(n):
-        found = 0
-        for a in range(-2, 3):
-            for b in range(-2, 3):
-                c = cell[i] + a * rows_ + b * columns_
-                begin, end = first[c - 2], first[c + 3]  # five cells in a row along z
-                if found + (end - begin) + 2 * LANES > width:  # as whole vectors, and to fill up
-                    crowded += 1
-                    break
-                found += list_run(i, reach * reach, x, begin, end, inside, xs, ys, zs, neighbours, i * width + found)
-        for k in range(LANES):
-            if found + k < width:
-                neighbours[i * width + found + k] = nobody
-        count[i] = whole_vectors(found)
+    for part in prange(threads):
+        listed = part * width
+        for i in range(n * part // threads, n * (part + 1) // threads):
+            found = list_one(
+                i, reach2, x, cells, cell, first, inside, xs, ys, zs, flat, listed, (part + 1) * width, nobody
+            )
+            if found < 0:
+                crowded += 1
+                break
+            start[i], count[i] = listed, found
+            listed += found
     return crowded == 0
 
 
@@ -400,11 +429,11 @@ def force_on(i, cutoff2, x, neighbours, begin, end):
 
 
 @over_particles
-def forces(n, cutoff, half_dt, x, neighbours, count, force, v):
+def forces(n, cutoff, half_dt, x, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
-    width = neighbours.size // n
+    flat = neighbours.reshape(-1)
     for i in prange(n):
-        mine = force_on(i, cutoff * cutoff, x, neighbours, i * width, i * width + count[i])
+        mine = force_on(i, cutoff * cutoff, x, flat, start[i], start[i] + count[i])
         store(force, 4 * i, mine)
         store(v, 4 * i, load_row(v, 4 * i) + half_dt * mine)
 
@@ -414,12 +443,12 @@ def potential_and_virial(s):
     """Sums over the pairs, in float64: of their energy, and of r . f."""
     cutoff2 = s.cutoff[0] * s.cutoff[0]
     shift = pair_potential(cutoff2)
-    width = s.neighbours.size // s.count.size
+    neighbours = s.neighbours.reshape(-1)
     potential = virial = 0.0
     for i in range(s.n):
         u = w = 0.0
-        mine = i // s.members
-        for listed in s.neighbours[mine * width : mine * width + s.count[mine]]:
+        begin = s.start[i // s.members]
+        for listed in neighbours[begin : begin + s.count[i // s.members]]:
             j = np.int64(listed)
             dx, dy, dz = s.x[4 * i] - s.x[j], s.x[4 * i + 1] - s.x[j + 1], s.x[4 * i + 2] - s.x[j + 2]
             r2 = dx * dx + dy * dy + dz * dz
@@ -478,8 +507,8 @@ def rebuild(s):
         if make_images(s):
             sort_into_cells(s)
             if list_neighbours(
-                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.cell, s.first,
-                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.count, 4 * s.total[0],
+                s.n, s.rough_reach2[0], s.x, s.cells, s.cell, s.first,
+                s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.start, s.count, 4 * s.total[0],
             ):  # fmt: skip
                 break
         s = grow(s)
@@ -493,11 +522,11 @@ def advance(s, steps):
     half = s.dt[0] / 2
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], 0.0, s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], 0.0, s.x, s.neighbours, s.start, s.count, s.force, s.v)
     for _ in range(steps):
         if not move(s):
             s = rebuild(s)
-        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
     return s
 
 
