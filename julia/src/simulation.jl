@@ -1,9 +1,9 @@
 # What portbench, or anyone, calls.
 
 "All the boxes of a case, each a `System` of its own."
-struct Simulation{T<:AbstractFloat,B<:Boundary,V<:SVector}
+struct Simulation{T<:AbstractFloat,B<:Boundary,S<:System{T,B}}
     parameters::Parameters{T,B}
-    systems::Vector{System{T,B,V}}
+    systems::Vector{S}
 end
 
 """

@@ -9,6 +9,7 @@
 skin(::Type{<:SVector}) = 0.29      # how far beyond the cutoff neighbours are listed, in sigma
 span(::Type{<:SVector}) = 1         # how many cells away they may be
 members(::Type{<:SVector}) = 1      # how many particles share a list
+rough(::Type{<:SVector{N,T}}) where {N,T} = T   # in what candidates for a list are tested
 
 "A periodic copy of the particle `source`, shifted by whole box sides."
 struct Image{V}
@@ -21,16 +22,16 @@ A grid over the box with a border on all sides, where the images lie. The points
 `order[k]` for `k` in `offset[c]+1:offset[c+1]`. The last axis is the fastest, so that neighbouring
 cells along z hold one run of `k`. Behind the last there is room for a vector that begins there.
 """
-struct Cells{T}
+struct Cells{T,R}
     span::Int                        # neighbours are at most so many cells away
     size::NTuple{3,Int}              # cells along each side, with the border
     per_length::SVector{3,T}         # cells in a unit of length
     offset::Vector{Int32}
     cell::Vector{Int32}              # of each point
     order::Vector{Int32}             # points, cell by cell
-    x::Vector{T}                     # of point order[k]
-    y::Vector{T}
-    z::Vector{T}
+    x::Vector{R}                     # of point order[k]
+    y::Vector{R}
+    z::Vector{R}
 end
 
 "All particles and images that may be neighbours of those in one cell: `position[point[k]]`."
@@ -72,7 +73,7 @@ The particles of one box. They are kept in the order of their cells, or in one o
 so that what is near in space is near in memory; `id` says who they are. In `position` their images
 follow. `V` is the layout of a point.
 """
-struct System{T<:AbstractFloat,B<:Boundary,V<:SVector}
+struct System{T<:AbstractFloat,B<:Boundary,V<:SVector,C<:Cells}
     parameters::Parameters{T,B}
     box::V                           # its sides, and ones behind them
     reach::T                         # neighbours are listed up to this distance
@@ -83,7 +84,7 @@ struct System{T<:AbstractFloat,B<:Boundary,V<:SVector}
     force::Vector{V}
     listed_at::Vector{V}             # where the particles were when neighbours were listed
     images::Vector{Image{V}}
-    cells::Cells{T}
+    cells::C
     places::Vector{Int32}            # where each begins, if the layout has an order of its own
     chunks::Vector{Chunk{T}}
 end
@@ -97,7 +98,7 @@ function System(V, parameters::Parameters{T}, position, velocity, chunks) where 
         parameters, point(V, parameters.box..., one(T)), reach, collect(Int32, 1:n), zeros(Int32, n),
         V[point(V, x...) for x in position], V[point(V, v...) for v in velocity],
         zeros(V, n), zeros(V, n), Image{V}[],
-        Cells(parameters, reach, span(V)), Int32[], [Chunk{T}(ends[c]+1:ends[c+1], share) for c in 1:chunks],
+        Cells(parameters, reach, span(V), rough(V)), Int32[], [Chunk{T}(ends[c]+1:ends[c+1], share) for c in 1:chunks],
     )
     rebuild!(system)
     return system
@@ -108,14 +109,14 @@ Chunk{T}(particles, share) where {T} =
 
 border(span) = span + 1     # cells for images, and one because of rounding
 
-function Cells(parameters::Parameters{T}, reach, span) where {T}
+function Cells(parameters::Parameters{T}, reach, span, ::Type{R}) where {T,R}
     box, n = parameters.box, parameters.particles
     # Cells reach as far as their span, or so far that not nearly all cells are empty.
     side = max(reach / span, cbrt(prod(box) / 4n))
     inner = floor.(Int, clamp.(box ./ side, 1, 4n))
     size = Tuple(inner .+ 2border(span))
     offset = zeros(Int32, prod(size) + 2)
-    return Cells{T}(span, size, inner ./ box, offset, Int32[], Int32[], T[], T[], T[])
+    return Cells{T,R}(span, size, inner ./ box, offset, Int32[], Int32[], R[], R[], R[])
 end
 
 "The points that the list of `particles[m]` names, other than itself."

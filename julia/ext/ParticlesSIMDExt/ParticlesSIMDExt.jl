@@ -9,8 +9,9 @@ The steps are those of `Particles`, and all functions that are not here are its 
     are near each other share a list, and all look at each neighbour together.
   - Neighbours are listed by where their row begins, and each list is filled up to whole vectors
     with nobody, who is far away: no loop has a remainder.
-  - Cells are half as long, each run of them is tested a vector at a time, and those within reach
-    are packed in registers.
+  - Cells are half as long, each run of them is tested a vector at a time, in single precision, which
+    has twice the lanes and reaches a little further than asked; and those within reach are packed in
+    registers.
 """
 module ParticlesSIMDExt
 
@@ -25,6 +26,7 @@ const TunedSystem{T} = System{T,<:Particles.Boundary,Row{T}}
 
 Particles.skin(::Type{<:Row}) = 0.4
 Particles.span(::Type{<:Row}) = 2
+Particles.rough(::Type{<:Row}) = Float32
 
 """
     Particles.Tuned.load(parameters, state) -> Simulation

@@ -22,20 +22,26 @@ somebody(system) = length(system.velocity) + length(system.images)
 "List the neighbours of the particles of a chunk, in whole vectors."
 Particles.list_neighbours!(system::TunedSystem{T}, chunk) where {T} = list_neighbours!(system, chunk, Val(lanes(T)))
 
+"What single precision may find for the square of the reach: coordinates and their differences are rounded."
+function rough_reach2((; reach, parameters))
+    places = Float32(maximum(parameters.box) + reach)
+    return (Float32(reach) + 4eps(Float32) * places)^2
+end
+
 "A list for each particle."
 function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
     (; position, cells) = system
     (; particles, offset, neighbours) = chunk
     nobody = Vec{W,Int32}(start_of(Row{Float64}, somebody(system) + 1))
-    reach2 = system.reach^2
+    reach2 = rough_reach2(system)
     listed = 0
     @inbounds for (m, i) in enumerate(particles)
         cell = cell_at(cells, position[i])
-        here = map(Vec{W,Float64}, Tuple(xyz(position[i])))
+        here = map(x -> Rough(Float32(x)), Tuple(xyz(position[i])))
         for a in -cells.span:cells.span, b in -cells.span:cells.span
             run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
-            make_room!(neighbours, listed, run, Val(W))
-            listed += list_run!(neighbours, listed + 1, cells, run, Val(W)) do there, some
+            make_room!(neighbours, listed, run)
+            listed += list_run!(neighbours, listed + 1, cells, run) do there, some
                 (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
             end
         end
@@ -45,25 +51,25 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
 end
 
 "Behind those that are `listed` there is room for all of a run, as whole vectors, and to fill up."
-@inline function make_room!(neighbours, listed, (first, last), ::Val{W}) where {W}
-    room = listed + last - first + 2W
+@inline function make_room!(neighbours, listed, (first, last))
+    room = listed + last - first + 2CANDIDATES
     room <= length(neighbours) || resize!(neighbours, 2room)
 end
 
 "Write those of a run of cells that are `near(there, some)`, a vector of them, from the k-th on; how many they are."
-@inline function list_run!(near, neighbours, k, cells::Particles.Cells{T}, (first, last), ::Val{W}) where {T,W}
+@inline function list_run!(near, neighbours, k, cells::Particles.Cells{T}, (first, last)) where {T}
     (; order, x, y, z) = cells
-    counted = Vec{W,Int32}(ntuple(lane -> Int32(lane - 1), Val(W)))
+    counted = Vec{CANDIDATES,Int32}(ntuple(lane -> Int32(lane - 1), Val(CANDIDATES)))
     found = 0
     # By pointers: those of the arrays would be read anew after each store.
     GC.@preserve order x y z begin
         to_x, to_y, to_z, to_order = pointer(x), pointer(y), pointer(z), pointer(order)
         while first <= last
-            there = load(Vec{W,T}, to_x, first), load(Vec{W,T}, to_y, first), load(Vec{W,T}, to_z, first)
-            some = load(Vec{W,Int32}, to_order, first)
+            there = load(Rough, to_x, first), load(Rough, to_y, first), load(Rough, to_z, first)
+            some = load(Vec{CANDIDATES,Int32}, to_order, first)
             wanted = @inline(near(there, some)) & (counted <= (last - first) % Int32)
             found += pack!(neighbours, k + found, (some - Int32(1)) * Int32(sizeof(Row{T})), wanted)
-            first += W
+            first += CANDIDATES
         end
     end
     return found

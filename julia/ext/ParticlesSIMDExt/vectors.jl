@@ -6,6 +6,8 @@ const AVX512 = Sys.ARCH === :x86_64 && unsafe_string(Base.JLOptions().cpu_target
                CPUID.test_cpu_feature(CPUID.JL_X86_avx512vl)
 "As many as fill a register with AVX-512; else half as many, of which the compiler makes what there is."
 lanes(::Type{T}) where {T} = (AVX512 ? 64 : 32) ÷ sizeof(T)
+const CANDIDATES = lanes(Float32)       # for a list, tested together
+const Rough = Vec{CANDIDATES,Float32}
 
 "Where row `i` of those of type `V` begins, in bytes after the first."
 start_of(V, i) = Int32(sizeof(V) * (i - 1))
