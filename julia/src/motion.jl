@@ -48,18 +48,14 @@ end
 inside(x, box) = all(abs.(x) .< 100 .* box)
 
 bounce(::Periodic, x, v, box) = x, v
+"Elastic reflection, repeated until inside."
 function bounce(::Walls, x, v, box)
-    all(0 .<= x .<= box) && return x, v
-    bounced = map(reflect, x, v, box)
-    return map(first, bounced), map(last, bounced)
-end
-
-"Elastic reflection along one axis, repeated until inside."
-function reflect(q, v, side)
-    while q < 0 || q > side
-        q, v = (q < 0 ? -q : 2side - q), -v
+    while true
+        low, high = x .< 0, x .> box
+        any(low .| high) || return x, v
+        x = ifelse.(low, .-x, ifelse.(high, 2box .- x, x))
+        v = ifelse.(low .| high, .-v, v)
     end
-    return q, v
 end
 
 "Throw one clear sentence if the motion ran away."
