@@ -103,13 +103,13 @@ def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specifi
     need(bundled, name)
     if name in YARDSTICKS:
         pytest.skip("it does not promise that")
-    case = spec.cases(["melt-4k"], {})[0]  # large enough for every port to divide it
-    state = spec.disordered_state(case.parameters)
+    # One box that is large enough for every port to divide it, and several.
+    cases = spec.cases(["melt-4k", "five"], {"five": {"base": "ensemble", "boxes": 5}})
     results = []
     for threads in (1, 2):
         with running(bundled, spec, name, threads) as x:
-            results.append(after(x, case.parameters, state, 60))
-    assert same_bits(*results)
+            results.append([after(x, c.parameters, spec.disordered_state(c.parameters), 60) for c in cases])
+    assert all(same_bits(*of_case) for of_case in zip(*results))
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is only one core")

@@ -22,6 +22,7 @@ Neighbour lists with a skin: L. Verlet, Phys. Rev. 159, 98 (1967). Cells: M. P. 
 Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
@@ -32,7 +33,7 @@ from particles.checks import check, check_forces
 
 SKIN = 0.4
 
-compiled = numba.njit(cache=True, error_model="numpy")
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 # Parallel also for one thread: Numba's cache on disk does not tell the two apart.
 over_particles = numba.njit(cache=True, error_model="numpy", parallel=True)
 # Not plain fastmath=True, which would also promise that there are no NaNs: they must be seen.
@@ -50,9 +51,22 @@ def load(parameters, state):
 
 
 def run(systems, steps):
-    for k, system in enumerate(systems):
-        systems[k] = advance(system, steps)
-        check_forces(systems[k].force)
+    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
+    for system in systems:
+        check_forces(system.force)
+
+
+def over_boxes(act, systems):
+    """What `act` makes of each. Many boxes are divided over the threads, or else the particles of the only one."""
+    threads = min(numba.get_num_threads(), len(systems))
+    if threads == 1 or len(systems) == 1 or numba.threading_layer() == "workqueue":  # which only one thread may use
+        return [act(system) for system in systems]
+    with ThreadPoolExecutor(threads, initializer=numba.set_num_threads, initargs=(1,)) as pool:
+        parts = pool.map(lambda first: [act(system) for system in systems[first::threads]], range(threads))
+        done = list(systems)
+        for first, part in enumerate(parts):
+            done[first::threads] = part
+    return done
 
 
 def state(systems):

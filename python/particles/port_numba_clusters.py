@@ -20,6 +20,7 @@ from particles.port_numba_simd import (
     load_row,
     make_images,
     move,
+    over_boxes,
     over_pairs,
     over_particles,
     pair_forces,
@@ -62,9 +63,9 @@ def load(parameters, state):
 
 
 def run(systems, steps):
-    for k, system in enumerate(systems):
-        systems[k] = advance(system, steps)
-        check_forces(systems[k].force[: 4 * system.n])
+    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
+    for system in systems:
+        check_forces(system.force[: 4 * system.n])
 
 
 def make(parameters, position, velocity):

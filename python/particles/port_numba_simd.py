@@ -22,7 +22,7 @@ from numba import prange
 
 from particles.checks import check, check_forces
 from particles.observe import observed, stacked, wrapped
-from particles.port_numba import SKIN, about, pair_force, pair_potential
+from particles.port_numba import SKIN, about, over_boxes, pair_force, pair_potential
 from particles.vectors import LANES, LANES_32, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
@@ -30,7 +30,7 @@ __all__ = ["about", "load", "run", "state"]
 SPARE = 8  # rows of nobody at the end: as many as share a list at most
 NUMBERS = np.arange(LANES_32, dtype=np.uint32)
 
-compiled = numba.njit(cache=True, error_model="numpy")
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 over_particles = numba.njit(cache=True, error_model="numpy", parallel=True)
 over_pairs = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
@@ -54,9 +54,9 @@ def load(parameters, state):
 
 
 def run(systems, steps):
-    for k, system in enumerate(systems):
-        systems[k] = advance(system, steps)
-        check_forces(systems[k].force[: 4 * system.n])
+    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
+    for system in systems:
+        check_forces(system.force[: 4 * system.n])
 
 
 def state(systems):
