@@ -99,6 +99,37 @@ def test_large_thin_and_many_boxes(name: str, bundled: Manifest, spec: Specifica
 
 
 @every_port
+def test_no_pair_is_lost_where_coordinates_are_large(name: str, bundled: Manifest, spec: Specification) -> None:
+    """Pairs that were just within the reach of a list come within the cutoff before anything has moved half the skin.
+
+    In a box so large that single precision, in which a list may be looked for, is off by more than they come within.
+    """
+    need(bundled, name)
+    if name in YARDSTICKS or bundled.ports[name].precision == "float32":
+        pytest.skip("its lists are another's, or its coordinates are themselves no better")
+    side, pairs, steps, cutoff, skin = 1e5, 250, 10, 2.5, 0.29 if name == "julia" else 0.4
+    draw = np.random.default_rng(1)
+    middle = draw.uniform(0.5 * side, side - 10, (pairs, 1, 3))
+    along = draw.normal(size=(pairs, 1, 3))
+    along /= np.linalg.norm(along, axis=2, keepdims=True)
+    both = np.array([[[0.5], [-0.5]]])
+    gap, moves = cutoff + skin - 1.5e-3, 0.5 * skin - 5e-4  # in the end they are 2.4995 apart
+    parameters = spec.cases(["far"], {"far": {"base": "gas-4k"}})[0].parameters
+    parameters = {**parameters, "particles": 2 * pairs, "box": [side] * 3}
+    state = {
+        "position": (middle + gap * both * along).reshape(1, 2 * pairs, 3),
+        "velocity": (-2 * moves / (steps * parameters["dt"]) * both * along).reshape(1, 2 * pairs, 3),
+    }
+    want = spec.advance(parameters, state, steps)
+    apart = np.linalg.norm(np.diff(want["position"].reshape(pairs, 2, 3), axis=1), axis=2)
+    assert (apart < cutoff).mean() > 0.9
+    with running(bundled, spec, name) as x:
+        got = after(x, parameters, state, steps)
+    # the last half kick, which only those get that have come within the cutoff, is a thousand times this
+    assert np.abs(got["velocity"] - want["velocity"]).max() < 1e-7
+
+
+@every_port
 def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specification) -> None:
     need(bundled, name)
     if name in YARDSTICKS:
