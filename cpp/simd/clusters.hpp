@@ -149,8 +149,8 @@ inline void list_neighbours(System& s) {
                         return dx * dx + dy * dy + dz * dz;
                     });
                 }
-            Index* mine = room_for(part, found, 0) - (found - listed);
-            mine[found - listed] = nobody; // to fill the last vector
+            *room_for(part, found, 0) = nobody; // to fill the last vector
+            Index* mine = part.neighbours.data() + listed;
             const std::size_t kept = keep_near(s, first, last, mine, found - listed);
             mine[kept] = nobody;
             listed += whole(kept, at_once);

@@ -66,8 +66,8 @@ def pack(
         # compress into memory.
         out_.unsafe_store(
             0,
-            llvm_intrinsic["llvm.experimental.vector.compress", type_of(rows)](
-                rows, wanted, type_of(rows)(0)
+            llvm_intrinsic["llvm.experimental.vector.compress", Some](
+                rows, wanted, Some(0)
             ),
         )
         return Int(pop_count(pack_bits(wanted)))

@@ -13,6 +13,7 @@ from numba import prange
 from particles import port_numba_simd as lists
 from particles.checks import check, check_forces
 from particles.port_numba_simd import (
+    NUMBERS,
     about,
     compiled,
     copy,
@@ -30,6 +31,8 @@ from particles.port_numba_simd import (
     state,
     wrap,
 )
+from particles.port_numba_simd import load_candidates as load_lanes
+from particles.port_numba_simd import splat_candidates as splat
 from particles.vectors import LANES_32 as LANES
 from particles.vectors import at, bits, compress_store, load_of, select, shuffle_of, splat_of, store
 
@@ -39,13 +42,10 @@ MEMBERS = 8
 AT_ONCE = LANES // MEMBERS  # neighbours in a vector: each with all members
 ROWS = 4 * MEMBERS  # numbers in the rows of a cluster
 ANY = np.uint64(2**MEMBERS - 1)  # a bit for each member
-NUMBERS = np.arange(LANES, dtype=np.uint32)
 # The member that each lane sees where the members themselves are the neighbours, less the number of the first.
 SELF = (np.arange(LANES) % MEMBERS - np.arange(LANES) // MEMBERS).astype(np.uint32)
 
-load_lanes = load_of(LANES)
 load_rows = load_of(ROWS // 2)
-splat = splat_of(LANES)
 splat_members = splat_of(MEMBERS)
 members_x, members_y, members_z = (shuffle_of(*(lane % MEMBERS * 4 + k for lane in range(LANES))) for k in range(3))
 spread_x, spread_y, spread_z = (shuffle_of(*(lane // MEMBERS * 4 + k for lane in range(LANES))) for k in range(3))
