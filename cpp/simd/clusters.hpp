@@ -22,7 +22,8 @@ struct Order {
     Row per_side{};
 
     explicit Order(const System& s) {
-        const Real wide = s.cluster_side();
+        // The side of a cube with as many particles as share a list.
+        const Real wide = std::cbrt(Real(members) * s.box[0] * s.box[1] * s.box[2] / Real(s.n));
         const Real most = std::max(Real(1), std::cbrt(Real(s.n)));
         for (std::size_t k = 0; k < 2; ++k)
             count[k] = static_cast<std::size_t>(std::clamp(std::round(s.box[k] / wide), Real(1), most));

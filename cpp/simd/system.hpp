@@ -52,8 +52,6 @@ struct System {
 
     std::vector<Part> parts;
 
-    // Of a cube with as many particles as share a list.
-    Real cluster_side() const { return std::cbrt(Real(members) * box[0] * box[1] * box[2] / Real(n)); }
     std::size_t lists() const { return (n + members - 1) / members; }
 
     Real reach() const { return cutoff + skin; }

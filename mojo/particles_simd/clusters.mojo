@@ -13,7 +13,7 @@ from std.memory import pack_bits
 from .candidates import list_run
 from .cells import place_of
 from .order import Order
-from .system import System, cluster_side
+from .system import System
 from .vectors import (
     LANES,
     Lanes,
@@ -27,6 +27,12 @@ from .vectors import (
 
 comptime AT_ONCE = LANES // MEMBERS
 """Neighbours in a vector: each with all members."""
+
+
+def cluster_side(box: Vec, particles: Int) -> Real:
+    """The side of a cube with as many particles as share a list."""
+    var each = Float64(box.reduce_mul()) / Float64(particles)
+    return Real(cbrt(Float64(MEMBERS) * each))
 
 
 struct OrderOfColumns(Order):

@@ -195,9 +195,3 @@ struct Part(Copyable, Movable):
         var room = listed + run + 2 * AT_A_TIME
         if room > len(self.neighbour):
             self.neighbour.resize(room + room // 2, 0)
-
-
-def cluster_side(box: Vec, particles: Int) -> Real:
-    """The side of a cube with as many particles as share a list."""
-    var each = Float64(box.reduce_mul()) / Float64(particles)
-    return Real(cbrt(Float64(MEMBERS) * each))
