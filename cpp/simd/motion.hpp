@@ -1,6 +1,7 @@
 // Forces and motion: half kick, drift, forces, half kick, in three passes over memory for each step.
 #pragma once
 
+#include "../particles/pairs.hpp"
 #include "neighbours.hpp"
 
 namespace particles {

@@ -6,7 +6,6 @@ Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
 """
 
 from particles.arrays import Real, Vec
-from particles.pairs import pair_force
 from std.math import cbrt, iota
 from std.memory import pack_bits
 
@@ -21,6 +20,7 @@ from .vectors import (
     Reals,
     Rows,
     Starts,
+    pair_forces,
     pull,
     whole,
 )
@@ -222,12 +222,12 @@ def forces(mut system: System, number: Int):
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
             var near = r2.lt(cutoff2) & seen.ne(Int32(k))
-            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), near)
+            pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), near)
         for k in range(begin + MEMBERS, end, AT_ONCE):
             var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
-            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), r2.lt(cutoff2))
+            pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
         comptime for m in range(MEMBERS):
             if first + m < part.last:
                 var force = Vec(0)

@@ -1,14 +1,13 @@
 """A list for each particle, whose neighbours are looked at as many at a time as a vector has lanes."""
 
 from particles.arrays import Real, Vec
-from particles.pairs import pair_force
 
 from .candidates import list_run
 from .cells import cell_of
 from .columns import columns, sums
 from .order import Order
 from .system import RIM, System
-from .vectors import LANES, Lanes, Rows, pull, whole
+from .vectors import LANES, Lanes, Rows, pair_forces, pull, whole
 
 
 struct OrderOfCells(Order):
@@ -70,5 +69,5 @@ def forces(mut system: System, number: Int):
             var xj, yj, zj = columns(x, mine.unsafe_offset(k))
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
-            pull(fx, fy, fz, dx, dy, dz, pair_force(r2), r2.lt(cutoff2))
+            pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
         system.force.unsafe_get(i) = sums(fx, fy, fz)

@@ -21,10 +21,21 @@ function forces!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
     end
 end
 
+"""
+f(r)/r, of which the package has the textbook's form, in two multiplications less: with s = 1/r² and
+u = k/r², 24 (2 s⁶ - s³) s = u⁴ (u³ - b), if k⁷ = 48 and b = k³ / 2.
+"""
+@inline function pair_forces(r2::Vec{W,T}) where {W,T}
+    k, b = T(1.7385105064447572), T(2.6272534028385754)
+    u = k / r2
+    u2 = u * u
+    return muladd(u2, u, -b) * (u2 * u2)
+end
+
 "The forces `f` on those who are `here` and, of those who are `there`, from the ones who are `near`."
 @inline function add_pairs(near, f, here, there)
     d = map(-, here, there)
     r2 = norm2(d)
-    f_over_r = vifelse(near(r2), pair_force(r2), zero(r2))
+    f_over_r = vifelse(near(r2), pair_forces(r2), zero(r2))
     return map((sum, d) -> muladd(f_over_r, d, sum), f, d)
 end

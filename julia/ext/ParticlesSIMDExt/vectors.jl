@@ -19,12 +19,12 @@ start_of(V, i) = Int32(sizeof(V) * (i - 1))
 
 "The x, y and z of those whose rows begin where `starts` says, from the k-th on."
 @inline function columns(rows, starts, k, ::Val{8})
-    a, b = two_rows(rows, starts, k, k + 4), two_rows(rows, starts, k + 1, k + 5)
-    c, d = two_rows(rows, starts, k + 2, k + 6), two_rows(rows, starts, k + 3, k + 7)
+    a, b = two_rows(rows, starts, k, k + 2), two_rows(rows, starts, k + 1, k + 3)
+    c, d = two_rows(rows, starts, k + 4, k + 6), two_rows(rows, starts, k + 5, k + 7)
     xz01, y01 = shufflevector(a, b, Val((0, 8, 2, 10, 4, 12, 6, 14))), shufflevector(a, b, Val((1, 9, 3, 11, 5, 13, 7, 15)))
     xz23, y23 = shufflevector(c, d, Val((0, 8, 2, 10, 4, 12, 6, 14))), shufflevector(c, d, Val((1, 9, 3, 11, 5, 13, 7, 15)))
-    low, high = Val((0, 1, 8, 9, 4, 5, 12, 13)), Val((2, 3, 10, 11, 6, 7, 14, 15))
-    return shufflevector(xz01, xz23, low), shufflevector(y01, y23, low), shufflevector(xz01, xz23, high)
+    even, odd = Val((0, 1, 4, 5, 8, 9, 12, 13)), Val((2, 3, 6, 7, 10, 11, 14, 15))
+    return shufflevector(xz01, xz23, even), shufflevector(y01, y23, even), shufflevector(xz01, xz23, odd)
 end
 
 @inline function columns(rows, starts, k, ::Val{4})
