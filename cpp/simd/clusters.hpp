@@ -124,7 +124,7 @@ inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end
 // List the members of each cluster and, after them, all others within reach of any.
 inline void list_neighbours(System& s) {
     const auto nobody = static_cast<Index>(4 * s.total);
-    in_parallel(s.parts, [&](Part& part) {
+    in_parallel(s, [&](Part& part) {
         std::size_t listed = 0;
         for (std::size_t c = part.first; c < part.end; ++c) {
             part.begin[c - part.first] = listed;
@@ -167,7 +167,7 @@ inline void forces(System& s, bool and_kick) {
     const Real half = and_kick ? s.dt / 2 : Real(0);
     Wholes seen = member_of_lane(); // as a neighbour, in the first vector
     for (std::size_t l = members; l < lanes; ++l) seen[l] -= 1;
-    in_parallel(s.parts, [&](const Part& part) {
+    in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
         for (std::size_t c = part.first; c < part.end; ++c) {
             const std::size_t first = members * c, last = std::min(first + members, s.n);

@@ -39,8 +39,11 @@ inline void make_images(System& s) {
 
 // Images follow their particles.
 inline void move_images(System& s) {
-#pragma omp parallel for schedule(static)
-    for (Signed g = 0; g < Signed(s.source.size()); ++g) s.x[s.n + std::size_t(g)] = s.x[s.source[g]] + s.shift[g];
+    const std::size_t images = s.source.size(), of = s.parts.size();
+    in_parallel(s, [&](const Part& part) {
+        for (std::size_t g = images * part.number / of; g < images * (part.number + 1) / of; ++g)
+            s.x[s.n + g] = s.x[s.source[g]] + s.shift[g];
+    });
 }
 
 } // namespace particles

@@ -18,7 +18,7 @@ struct Order {
 inline void list_neighbours(System& s) {
     const std::size_t columns = s.cells[2], rows = s.cells[1] * columns;
     const auto nobody = static_cast<Index>(4 * s.total);
-    in_parallel(s.parts, [&](Part& part) {
+    in_parallel(s, [&](Part& part) {
         std::size_t listed = 0;
         for (std::size_t i = part.first; i < part.end; ++i) {
             part.begin[i - part.first] = listed;
@@ -45,7 +45,7 @@ inline void forces(System& s, bool and_kick) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
     const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
     const Real half = and_kick ? s.dt / 2 : Real(0);
-    in_parallel(s.parts, [&](const Part& part) {
+    in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
         for (std::size_t i = part.first; i < part.end; ++i) {
             const Columns here{splat(x[4 * i]), splat(x[4 * i + 1]), splat(x[4 * i + 2])};

@@ -12,26 +12,33 @@ inline bool kick_and_drift(System& s) {
     const Real half = s.dt / 2, dt = s.dt;
     const bool walls = !s.periodic;
     const Row box{s.box[0], s.box[1], s.box[2], 0};
-    int astray = 0;
+    in_parallel(s, [&](Part& part) {
+        Real most = 0;
+        bool astray = false;
+        for (std::size_t i = members * part.first; i < std::min(members * part.end, s.n); ++i) {
+            Row v = s.v[i] + half * s.force[i];
+            Row to = s.x[i] + dt * v;
+            const auto kept = (to > -100 * box) & (to < 100 * box); // what is not a number is astray too
+            if (!(kept[0] & kept[1] & kept[2])) {
+                astray = true;
+                continue;
+            }
+            for (auto out = (to < 0) | (to > box); walls && (out[0] | out[1] | out[2]); out = (to < 0) | (to > box)) {
+                to = to < 0 ? -to : to > box ? box + box - to : to;
+                v = out ? -v : v;
+            }
+            s.v[i] = v;
+            s.x[i] = to;
+            most = std::max(most, square(to - s.listed[i]));
+        }
+        part.most = most;
+        part.astray = astray;
+    });
     Real most = 0;
-#pragma omp parallel for schedule(static) reduction(+ : astray) reduction(max : most)
-    for (Signed i = 0; i < Signed(s.n); ++i) {
-        Row v = s.v[i] + half * s.force[i];
-        Row to = s.x[i] + dt * v;
-        const auto kept = (to > -100 * box) & (to < 100 * box); // what is not a number is astray too
-        if (!(kept[0] & kept[1] & kept[2])) {
-            ++astray;
-            continue;
-        }
-        for (auto out = (to < 0) | (to > box); walls && (out[0] | out[1] | out[2]); out = (to < 0) | (to > box)) {
-            to = to < 0 ? -to : to > box ? box + box - to : to;
-            v = out ? -v : v;
-        }
-        s.v[i] = v;
-        s.x[i] = to;
-        most = std::max(most, square(to - s.listed[i]));
+    for (const Part& part : s.parts) {
+        if (part.astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
+        most = std::max(most, part.most);
     }
-    if (astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
     return moved_too_far(s, most);
 }
 
@@ -44,20 +51,22 @@ inline void check_forces(const System& s) {
 
 // Go on by so many time steps; with none, only compute the forces.
 inline void advance(System& s, std::size_t steps) {
-    if (steps == 0) forces(s, false);
-    for (std::size_t step = 0; step < steps; ++step) {
-        if (kick_and_drift(s))
-            rebuild(s);
-        else
-            move_images(s);
-        forces(s, true);
-    }
+    with_team(s, [&] {
+        if (steps == 0) forces(s, false);
+        for (std::size_t step = 0; step < steps; ++step) {
+            if (kick_and_drift(s))
+                rebuild(s);
+            else
+                move_images(s);
+            forces(s, true);
+        }
+    });
     check_forces(s);
 }
 
 // Complain of particles at one point, and find the forces.
 inline void begin(System& s) {
-    rebuild(s);
+    with_team(s, [&] { rebuild(s); });
     check_distinct(s);
     advance(s, 0);
 }

@@ -5,8 +5,8 @@
 
 #include <omp.h>
 
-#include "../particles/parallel.hpp"
 #include "../particles/parameters.hpp"
+#include "team.hpp"
 #include "vectors.hpp"
 
 namespace particles {
@@ -18,11 +18,14 @@ constexpr std::size_t members = 1;
 #endif
 constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
 
-// A run of the lists, those that one thread makes and reads: each begins where the one before it ends.
+// What is one thread's: particles, and their lists, each of which begins where the one before it ends.
 struct Part {
-    std::size_t first, end;         // which
+    std::size_t number;
+    std::size_t first, end;         // which lists
     std::vector<Index> neighbours;  // four times the number of each, where its row begins; lists are filled up with nobody
     std::vector<std::size_t> begin; // where each list begins, and the last ends
+    Real most = 0;                  // of its particles' squared displacements since they were listed
+    bool astray = false;            // whether one of them was too fast
 };
 
 struct System {
@@ -51,6 +54,7 @@ struct System {
     std::vector<Row> spare;              // room to sort rows in
 
     std::vector<Part> parts;
+    Team* team = nullptr; // while they are at work
 
     std::size_t lists() const { return (n + members - 1) / members; }
 
@@ -85,9 +89,25 @@ struct System {
         const std::size_t of = p.boxes == 1 ? std::size_t(omp_get_max_threads()) : 1;
         for (std::size_t part = 0; part < of; ++part) {
             const std::size_t from = lists() * part / of, end = lists() * (part + 1) / of;
-            parts.push_back({from, end, {}, std::vector<std::size_t>(end - from + 1)});
+            parts.push_back({part, from, end, {}, std::vector<std::size_t>(end - from + 1)});
         }
     }
 };
+
+// Call act() while a team of threads is there to share what is in it.
+template <class Action>
+void with_team(System& s, const Action& act) {
+    Team::gather(s.parts.size(), [&](Team& team) {
+        s.team = &team;
+        act();
+    });
+    s.team = nullptr;
+}
+
+// Call act(part) for each part, at the same time.
+template <class Action>
+void in_parallel(System& s, const Action& act) {
+    s.team->share([&](std::size_t number) { act(s.parts[number]); });
+}
 
 } // namespace particles

@@ -1,13 +1,93 @@
 # How work is divided among threads.
+#
+# Between the phases of a time step there are some microseconds, and a task that must wake a thread
+# takes tens of them. So the tasks that help stay for a while, and look out for the next work. Who
+# shares work does himself whatever nobody has begun, and so waits for no thread that another
+# program keeps from its processor.
 
-"Call `work` on each item, with a task for each, and wait for all."
+const LOOKS = 1000      # of a helper, before it gives way to other programs: some tens of microseconds
+const TURNS = 1000      # in which it gives way, before it ends
+
+"Work that is shared: it is called with the number of each item, by whoever takes that item."
+mutable struct Work
+    const call::Any
+    const taken::Vector{Threads.Atomic{Bool}}
+    @atomic unfinished::Int
+    @atomic failure::Any
+end
+
+Work(call, items::Int) = Work(call, [Threads.Atomic{Bool}(false) for _ in 1:items], items, nothing)
+
+"Where helpers look: the work at hand, and for each helper whether it is there."
+mutable struct Board
+    @atomic work::Union{Nothing,Work}
+    const present::Vector{Threads.Atomic{Bool}}
+end
+
+const BOARD = Board(nothing, [])
+
+"Call `work` on each item, at the same time as far as there are threads, and wait for all."
 @inline function in_parallel(work, items)
-    length(items) == 1 ? work(first(items)) : spawn_and_wait(work, items)
+    length(items) == 1 ? work(first(items)) : share(work, items)
     return nothing
 end
 
-function spawn_and_wait(work, items)
-    tasks = [Threads.@spawn(work(item)) for item in @view items[2:end]]
-    work(first(items))
-    foreach(wait, tasks)
+function share(call, items)
+    work = Work(k -> (call(items[k]); nothing), length(items))
+    # The board is for one at a time: who finds it taken does without.
+    (@atomicreplace BOARD.work nothing => work).success || return foreach(call, items)
+    for helper in 2:min(length(items), Threads.nthreads())
+        helper > length(BOARD.present) + 1 && push!(BOARD.present, Threads.Atomic{Bool}(false))
+        present = BOARD.present[helper-1]
+        Threads.atomic_xchg!(present, true) || Threads.@spawn help(helper, present)
+    end
+    take_items(work, 1)
+    looks = 0
+    while (@atomic work.unfinished) > 0
+        (looks += 1) < LOOKS ? look_again() : yield()
+    end
+    @atomic BOARD.work = nothing
+    failure = @atomic work.failure
+    isnothing(failure) || throw(failure)
+end
+
+"Take part in the work on the board, until there has been none for long."
+function help(own, present)
+    looks = 0
+    while looks < LOOKS + TURNS
+        work = @atomic BOARD.work
+        looks = !isnothing(work) && take_items(work, own) ? 0 : looks + 1
+        looks < LOOKS ? look_again() : give_way()
+    end
+    present[] = false
+end
+
+"Do one's own item, and after it those that nobody has taken; whether there were any."
+function take_items(work, own)
+    (; taken) = work
+    some = false
+    for m in eachindex(taken)
+        k = mod1(own + m - 1, length(taken))
+        Threads.atomic_xchg!(taken[k], true) && continue
+        some = true
+        try
+            Base.invokelatest(work.call, k)     # what is defined while a helper looks out is new to it
+        catch failure
+            @atomic work.failure = failure
+        end
+        @atomic work.unfinished -= 1
+    end
+    return some
+end
+
+"A moment between two looks, in which the garbage collector may come."
+function look_again()
+    ccall(:jl_cpu_pause, Cvoid, ())
+    GC.safepoint()
+end
+
+"Let another program have the processor, if one wants it."
+function give_way()
+    @static Sys.isunix() && ccall(:sched_yield, Cint, ())
+    GC.safepoint()
 end

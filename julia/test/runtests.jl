@@ -390,6 +390,28 @@ end
         @test !haskey(about(), "precision")
     end
 
+    @testset "work is shared: $n items" for n in (2, 5)
+        done = zeros(Int, n)
+        for _ in 1:1000
+            Particles.in_parallel(k -> done[k] += 1, 1:n)
+        end
+        @test all(==(1000), done)
+        # What one of them throws is thrown, and the next work is not disturbed.
+        @test_throws ArgumentError Particles.in_parallel(k -> k == n && throw(ArgumentError("no")), 1:n)
+        # From several tasks at once, one within another, and with garbage to collect.
+        count = Threads.Atomic{Int}(0)
+        tasks = map(1:4) do _
+            Threads.@spawn for _ in 1:200
+                Particles.in_parallel(1:n) do k
+                    Particles.in_parallel(l -> Threads.atomic_add!(count, sum([k, l]) - k), 1:2)
+                end
+            end
+        end
+        GC.gc()
+        foreach(wait, tasks)
+        @test count[] == 4 * 200 * n * 3
+    end
+
     @testset "the numbers keep their type, or get the one that was asked for" begin
         numbers(seen) = only(unique(eltype.(values(seen))))
         for T in (Float32, Float64), boxes in (1, 2)

@@ -22,7 +22,10 @@ Neighbour lists with a skin: L. Verlet, Phys. Rev. 159, 98 (1967). Cells: M. P. 
 Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
 """
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import metadata
 from typing import NamedTuple
 
 import numba
@@ -32,6 +35,13 @@ from numba import prange
 from particles.checks import check, check_forces
 
 SKIN = 0.4
+
+# Of what Numba can start threads with, it prefers TBB, which goes on without a thread that another program keeps from
+# its processor; but the package on PyPI has it where no loader looks.
+with suppress(metadata.PackageNotFoundError, OSError):
+    for _file in metadata.files("tbb") or []:
+        if _file.name in ("libtbb.so.12", "tbb12.dll"):
+            ctypes.CDLL(str(_file.locate()), ctypes.RTLD_GLOBAL)
 
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 # Parallel also for one thread: Numba's cache on disk does not tell the two apart.

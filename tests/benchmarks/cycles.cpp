@@ -57,7 +57,9 @@ int main() {
         for (const Part& part : s.parts) listed += part.begin.back();
         vectors = double(listed) * members / lanes / double(s.n);
         const double took = best_seconds([&] {
-            for (int k = 0; k < times; ++k) forces(s, false);
+            with_team(s, [&] {
+                for (int k = 0; k < times; ++k) forces(s, false);
+            });
         });
         return took / times * clock / (vectors * double(s.n));
     };
