@@ -19,7 +19,8 @@ test: $(VENV)/tests
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy -p portbench
-	@$(BIN)/python -m pytest $(TEST_FLAGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_FLAGS)
+	@$(BIN)/python -m pytest -m alone $(TEST_FLAGS) || test $$? = 5
 
 benchmarks: $(VENV)/tests
 	@$(BIN)/python -m pytest tests/benchmarks $(BENCHMARK_FLAGS)

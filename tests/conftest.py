@@ -18,6 +18,7 @@ ROOT = HERE.parent
 WAVE = HERE / "wave"
 # Taken out of the environment: projects made for one test have not got these ports.
 REQUIRED = os.environ.pop("PORTBENCH_REQUIRE", "").replace(",", " ").split()
+os.environ.pop("PYTEST_XDIST_WORKER", None)  # what a test starts is no worker: pytest-benchmark would measure nothing
 
 
 # Of tests that take long, and of which a shorter one looks at the same code.

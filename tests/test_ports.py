@@ -144,6 +144,7 @@ def test_threads_do_not_change_a_bit(name: str, bundled: Manifest, spec: Specifi
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is only one core")
+@pytest.mark.alone
 @every_program
 def test_two_threads_are_two(name: str, bundled: Manifest, spec: Specification) -> None:
     """Two threads of the process do the work, and the second is there for more than show."""
@@ -156,10 +157,13 @@ def test_two_threads_are_two(name: str, bundled: Manifest, spec: Specification) 
         x.port.run(50)
         process = psutil.Process(x.port.process.pid)
         before = {t.id: t.user_time for t in process.threads()}
-        x.port.run(400)
-        used = sorted((t.user_time - before.get(t.id, 0.0) for t in process.threads()), reverse=True)
-    # a thread may do the work of one that another program keeps from its processor
-    assert used[1] > 0.05 * used[0] > 0, used
+        # A thread may do the work of one that another program keeps from its processor: sooner or later it comes.
+        for _ in range(20):
+            x.port.run(400)
+            used = sorted((t.user_time - before.get(t.id, 0.0) for t in process.threads()), reverse=True)
+            if used[1] > 0.05 * used[0] > 0:
+                return
+    pytest.fail(f"the threads worked for {used} seconds")
 
 
 @every_program
