@@ -27,7 +27,7 @@ LONG = pytest.mark.skipif(not os.environ.get("PORTBENCH_LONG"), reason="it takes
 
 @pytest.fixture(scope="session", autouse=True)
 def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All tests share a cache of their own: twins and builds are made once, and nobody's are touched."""
+    """All tests of a process share a cache: twins and builds are made once, and nobody's are touched."""
     os.environ.setdefault("PORTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, WAVE
 from test_misbehaviour import project
+
+pytestmark = pytest.mark.alone
 
 
 def benchmarks(manifest: Path, output: Path, *more: str) -> subprocess.CompletedProcess:

@@ -157,7 +157,7 @@ def test_two_threads_are_two(name: str, bundled: Manifest, spec: Specification) 
         x.port.run(50)
         process = psutil.Process(x.port.process.pid)
         before = {t.id: t.user_time for t in process.threads()}
-        # A thread may do the work of one that another program keeps from its processor: sooner or later it comes.
+        # A thread may do the work of one that another program keeps from its processor: that one gets some by and by.
         for _ in range(20):
             x.port.run(400)
             used = sorted((t.user_time - before.get(t.id, 0.0) for t in process.threads()), reverse=True)

@@ -22,6 +22,7 @@ from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN, LEAST_ROUNDS, start_of_round
 from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, ratio
 
+pytestmark = pytest.mark.alone
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps processes on processors")
 
 

@@ -16,6 +16,8 @@ from portbench.timing.scheduler import Plan
 from portbench.timing.selfcheck import Try
 from portbench.timing.statistics import Estimate
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By half, in the stream of a port that knows nothing of it."""

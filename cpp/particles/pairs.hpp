@@ -1,4 +1,4 @@
-// What two particles do to each other. A Number is a number, or a vector of them.
+// What two particles do to each other. A Number is a Real, or a double where sums are to be exact.
 #pragma once
 
 namespace particles {

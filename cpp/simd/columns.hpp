@@ -31,12 +31,11 @@ inline Lanes two_rows(const Real* x, Index a, Index b) {
 inline Columns columns(const Real* x, const Index* j) {
     const Lanes a = two_rows(x, j[0], j[2]), b = two_rows(x, j[1], j[3]);
     const Lanes c = two_rows(x, j[4], j[6]), d = two_rows(x, j[5], j[7]);
-    const Lanes xz01 = _mm512_unpacklo_pd(a, b), y01 = _mm512_unpackhi_pd(a, b);
-    const Lanes xz23 = _mm512_unpacklo_pd(c, d), y23 = _mm512_unpackhi_pd(c, d);
-    // Of each the even, or the odd quarters.
-    constexpr int even = 0b10'00'10'00, odd = 0b11'01'11'01;
-    return {_mm512_shuffle_f64x2(xz01, xz23, even), _mm512_shuffle_f64x2(y01, y23, even),
-            _mm512_shuffle_f64x2(xz01, xz23, odd)};
+    const Lanes xz0123 = _mm512_unpacklo_pd(a, b), y0123 = _mm512_unpackhi_pd(a, b);
+    const Lanes xz4567 = _mm512_unpacklo_pd(c, d), y4567 = _mm512_unpackhi_pd(c, d);
+    constexpr int even_quarters = 0b10'00'10'00, odd_quarters = 0b11'01'11'01;
+    return {_mm512_shuffle_f64x2(xz0123, xz4567, even_quarters), _mm512_shuffle_f64x2(y0123, y4567, even_quarters),
+            _mm512_shuffle_f64x2(xz0123, xz4567, odd_quarters)};
 }
 #else
 inline Columns columns(const Real* x, const Index* j) {

@@ -5,8 +5,8 @@
 
 namespace particles {
 
-// f(r)/r, of which the plain port has the textbook's form, in two multiplications less: with s = 1/r2 and u = k/r2,
-// 24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and b = k^3 / 2.
+// f(r)/r, rearranged to save two multiplications of the textbook's form, which the plain port has: with s = 1/r2 and
+// u = k/r2, 24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and b = k^3 / 2.
 inline Lanes pair_forces(Lanes r2) {
     constexpr Real k = Real(1.7385105064447572), b = Real(2.6272534028385754);
     const Lanes u = k / r2, u2 = u * u;

@@ -18,9 +18,9 @@ constexpr std::size_t members = 1;
 #endif
 constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
 
-// What is one thread's: particles, and their lists, each of which begins where the one before it ends.
+// A share of the particles, on which one thread at a time works, and their lists: each begins where the one before it ends.
 struct Part {
-    std::size_t number;
+    std::size_t number;             // of the part
     std::size_t first, end;         // which lists
     std::vector<Index> neighbours;  // four times the number of each, where its row begins; lists are filled up with nobody
     std::vector<std::size_t> begin; // where each list begins, and the last ends
@@ -54,7 +54,7 @@ struct System {
     std::vector<Row> spare;              // room to sort rows in
 
     std::vector<Part> parts;
-    Team* team = nullptr; // while they are at work
+    Team* team = nullptr; // the threads, within with_team
 
     std::size_t lists() const { return (n + members - 1) / members; }
 
@@ -100,8 +100,8 @@ void with_team(System& s, const Action& act) {
     Team::gather(s.parts.size(), [&](Team& team) {
         s.team = &team;
         act();
+        s.team = nullptr;
     });
-    s.team = nullptr;
 }
 
 // Call act(part) for each part, at the same time.

@@ -2,7 +2,7 @@
 //
 // OpenMP starts them, once for a run of many steps. One parallel loop after the other would let a thread that has no work
 // either sleep, and it takes some tens of microseconds to wake it, or spin, and starve where another program has its
-// processor. Here it looks out for some microseconds and then gives way; and whoever comes first does what is left.
+// processor. Here it looks out for as long and then gives way; and whoever comes first does what nobody has begun.
 #pragma once
 
 #include <atomic>
@@ -18,17 +18,19 @@
 namespace particles {
 
 class Team {
+    static constexpr unsigned looks_before_yielding = 1000; // some tens of microseconds
+
     std::vector<std::atomic<bool>> offered; // for each part of the work, whether nobody has taken it yet
     std::function<void(std::size_t)> work;  // is called with the number of a part
     std::atomic<std::size_t> unfinished{0};
     std::atomic<bool> over{false};
-    std::exception_ptr trouble; // of what a part threw
+    std::exception_ptr trouble; // what a part threw
     std::mutex complaining;
 
     explicit Team(std::size_t size) : offered(size) {}
 
     static void wait_a_little(unsigned looks) {
-        if (looks > 1000) return std::this_thread::yield();
+        if (looks > looks_before_yielding) return std::this_thread::yield();
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -42,6 +44,7 @@ class Team {
         for (std::size_t k = 0; k < offered.size(); ++k) {
             const std::size_t part = (own + k) % offered.size();
             // Only who has a part looks at the work, which stays the same until all parts are done.
+            if (!offered[part].load(std::memory_order_relaxed)) continue; // to look costs less than to try
             if (!offered[part].exchange(false, std::memory_order_acquire)) continue;
             some = true;
             try {
@@ -77,7 +80,7 @@ public:
         if (complaint) std::rethrow_exception(complaint);
     }
 
-    // Call act(part) for the numbers of all parts, as many as are in the team; what one of them throws is thrown.
+    // Call act(part) for the number of each part, of as many as the team was to have; what one of them throws is thrown.
     template <class Action>
     void share(const Action& act) {
         if (offered.size() == 1) return act(std::size_t(0));

@@ -8,6 +8,7 @@
 
 #include "../particles/motion.hpp"
 #include "../particles/observe.hpp"
+#include "../simd/team.hpp"
 
 using namespace particles;
 
@@ -123,7 +124,30 @@ static void parameters_come_back() {
     }
 }
 
+static void a_team_does_each_part_once_and_throws_what_a_part_throws() {
+    for (const std::size_t size : {1, 2, 5})
+        Team::gather(size, [&](Team& team) {
+            std::vector<int> done(size);
+            for (int turn = 0; turn < 2000; ++turn) team.share([&](std::size_t part) { ++done[part]; });
+            CHECK(done == std::vector<int>(size, 2000));
+            try {
+                team.share([&](std::size_t part) {
+                    if (part + 1 == size) throw Error("no");
+                });
+                CHECK(!"thrown");
+            } catch (const Error&) {}
+            team.share([&](std::size_t part) { ++done[part]; });
+            CHECK(done == std::vector<int>(size, 2001));
+        });
+    bool thrown = false;
+    try {
+        Team::gather(2, [](Team&) { throw Error("no"); });
+    } catch (const Error&) { thrown = true; }
+    CHECK(thrown);
+}
+
 int main() {
+    a_team_does_each_part_once_and_throws_what_a_part_throws();
     the_list_holds_all_pairs_within_reach();
     a_pair_across_a_face_is_as_the_equation_says();
     walls_turn_a_free_particle_back();

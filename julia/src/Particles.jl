@@ -10,8 +10,8 @@ A box with N particles costs O(N) a step, because a particle looks only at its l
     particles. When some particle has moved by half the skin, the list is made anew.
  4. `state` observes: energies, virial, pressure, temperature and momentum.
 
-Particles are divided among threads in chunks. A task writes only to particles of its own chunk
-and every sum has a fixed order, so the results do not depend on the number of threads.
+Particles are divided among threads in chunks. Whoever does a chunk writes only to its
+particles, and every sum has a fixed order, so the results do not depend on the number of threads.
 
 A point is laid out as `SVector{3,T}`. The extension ParticlesSIMDExt, there if SIMD is loaded, adds
 loops in explicit vectors for `SVector{4,Float64}` and `SVector{4,Float32}`, the fourth number zero.

@@ -3,10 +3,10 @@
 # Between the phases of a time step there are some microseconds, and a task that must wake a thread
 # takes tens of them. So the tasks that help stay for a while, and look out for the next work. Who
 # shares work does himself whatever nobody has begun, and so waits for no thread that another
-# program keeps from its processor.
+# program keeps from its processor before it begins.
 
-const LOOKS = 1000      # of a helper, before it gives way to other programs: some tens of microseconds
-const TURNS = 1000      # in which it gives way, before it ends
+const LOOKS = 1000      # before one gives way to other programs: some tens of microseconds
+const TURNS = 1000      # in which a helper gives way before it ends: some hundreds, if nobody else wants the processor
 
 "Work that is shared: it is called with the number of each item, by whoever takes that item."
 mutable struct Work
@@ -36,17 +36,20 @@ function share(call, items)
     work = Work(k -> (call(items[k]); nothing), length(items))
     # The board is for one at a time: who finds it taken does without.
     (@atomicreplace BOARD.work nothing => work).success || return foreach(call, items)
-    for helper in 2:min(length(items), Threads.nthreads())
-        helper > length(BOARD.present) + 1 && push!(BOARD.present, Threads.Atomic{Bool}(false))
-        present = BOARD.present[helper-1]
-        Threads.atomic_xchg!(present, true) || Threads.@spawn help(helper, present)
+    try
+        for helper in 2:min(length(items), Threads.nthreads())
+            helper > length(BOARD.present) + 1 && push!(BOARD.present, Threads.Atomic{Bool}(false))
+            present = BOARD.present[helper-1]
+            Threads.atomic_xchg!(present, true) || Threads.@spawn help(helper, present)
+        end
+        take_items(work, 1)
+        looks = 0
+        while (@atomic work.unfinished) > 0
+            wait_a_little(looks += 1)
+        end
+    finally
+        @atomic BOARD.work = nothing
     end
-    take_items(work, 1)
-    looks = 0
-    while (@atomic work.unfinished) > 0
-        (looks += 1) < LOOKS ? look_again() : yield()
-    end
-    @atomic BOARD.work = nothing
     failure = @atomic work.failure
     isnothing(failure) || throw(failure)
 end
@@ -54,12 +57,15 @@ end
 "Take part in the work on the board, until there has been none for long."
 function help(own, present)
     looks = 0
-    while looks < LOOKS + TURNS
-        work = @atomic BOARD.work
-        looks = !isnothing(work) && take_items(work, own) ? 0 : looks + 1
-        looks < LOOKS ? look_again() : give_way()
+    try
+        while looks < LOOKS + TURNS
+            work = @atomic BOARD.work
+            looks = !isnothing(work) && take_items(work, own) ? 0 : looks + 1
+            wait_a_little(looks)
+        end
+    finally
+        present[] = false
     end
-    present[] = false
 end
 
 "Do one's own item, and after it those that nobody has taken; whether there were any."
@@ -68,7 +74,7 @@ function take_items(work, own)
     some = false
     for m in eachindex(taken)
         k = mod1(own + m - 1, length(taken))
-        Threads.atomic_xchg!(taken[k], true) && continue
+        (taken[k][] || Threads.atomic_xchg!(taken[k], true)) && continue
         some = true
         try
             Base.invokelatest(work.call, k)     # what is defined while a helper looks out is new to it
@@ -80,14 +86,12 @@ function take_items(work, own)
     return some
 end
 
-"A moment between two looks, in which the garbage collector may come."
-function look_again()
-    ccall(:jl_cpu_pause, Cvoid, ())
-    GC.safepoint()
-end
-
-"Let another program have the processor, if one wants it."
-function give_way()
-    @static Sys.isunix() && ccall(:sched_yield, Cint, ())
+"A moment after a look in vain, in which the garbage collector may come; after many, other programs."
+function wait_a_little(looks)
+    if looks < LOOKS
+        ccall(:jl_cpu_pause, Cvoid, ())
+    else
+        @static Sys.isunix() && ccall(:sched_yield, Cint, ())
+    end
     GC.safepoint()
 end

@@ -41,7 +41,7 @@ function load(parameters::Parameters, state, V)
     return Simulation(parameters, systems)
 end
 
-const SMALLEST_CHUNK = 500      # particles; fewer are not worth a task
+const SMALLEST_CHUNK = 500      # particles; fewer are not worth sharing
 
 """
     run!(simulation, steps) -> simulation

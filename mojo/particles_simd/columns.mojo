@@ -25,14 +25,14 @@ def columns(x: Reals, j: Starts) -> Tuple[Lanes, Lanes, Lanes]:
         var b = row(x, j, 1).join(row(x, j, 3))
         var c = row(x, j, 4).join(row(x, j, 6))
         var d = row(x, j, 5).join(row(x, j, 7))
-        var xz01 = a.shuffle[0, 8, 2, 10, 4, 12, 6, 14](b)
-        var xz23 = c.shuffle[0, 8, 2, 10, 4, 12, 6, 14](d)
-        var y01 = a.shuffle[1, 9, 3, 11, 5, 13, 7, 15](b)
-        var y23 = c.shuffle[1, 9, 3, 11, 5, 13, 7, 15](d)
+        var xz0123 = a.shuffle[0, 8, 2, 10, 4, 12, 6, 14](b)
+        var xz4567 = c.shuffle[0, 8, 2, 10, 4, 12, 6, 14](d)
+        var y0123 = a.shuffle[1, 9, 3, 11, 5, 13, 7, 15](b)
+        var y4567 = c.shuffle[1, 9, 3, 11, 5, 13, 7, 15](d)
         return (
-            rebind[Lanes](xz01.shuffle[0, 1, 4, 5, 8, 9, 12, 13](xz23)),
-            rebind[Lanes](y01.shuffle[0, 1, 4, 5, 8, 9, 12, 13](y23)),
-            rebind[Lanes](xz01.shuffle[2, 3, 6, 7, 10, 11, 14, 15](xz23)),
+            rebind[Lanes](xz0123.shuffle[0, 1, 4, 5, 8, 9, 12, 13](xz4567)),
+            rebind[Lanes](y0123.shuffle[0, 1, 4, 5, 8, 9, 12, 13](y4567)),
+            rebind[Lanes](xz0123.shuffle[2, 3, 6, 7, 10, 11, 14, 15](xz4567)),
         )
     else:
         var a, b = row(x, j, 0), row(x, j, 1)

@@ -35,9 +35,9 @@ def whole(count: Int, of: Int) -> Int:
 
 @always_inline
 def pair_forces(r2: Lanes) -> Lanes:
-    """f(r)/r, of which the plain port has the textbook's form, in two multiplications less.
+    """f(r)/r, rearranged to save two multiplications of the textbook's form.
 
-    With s = 1/r2 and u = k/r2, 24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and
+    The plain port has that. With s = 1/r2 and u = k/r2, 24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and
     b = k^3 / 2.
     """
     var u = 1.7385105064447572 / r2

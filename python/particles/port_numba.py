@@ -36,12 +36,12 @@ from particles.checks import check, check_forces
 
 SKIN = 0.4
 
-# Of what Numba can start threads with, it prefers TBB, which goes on without a thread that another program keeps from
-# its processor; but the package on PyPI has it where no loader looks.
+# Of what Numba can start threads with, it prefers TBB, which does not wait for a thread that another program keeps from
+# its processor before it begins; but the package on PyPI has it where no loader looks.
 with suppress(metadata.PackageNotFoundError, OSError):
     for _file in metadata.files("tbb") or []:
-        if _file.name in ("libtbb.so.12", "tbb12.dll"):
-            ctypes.CDLL(str(_file.locate()), ctypes.RTLD_GLOBAL)
+        if _file.name == "libtbb.so.12":
+            ctypes.CDLL(str(_file.locate()))
 
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 # Parallel also for one thread: Numba's cache on disk does not tell the two apart.

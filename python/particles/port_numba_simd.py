@@ -374,9 +374,9 @@ if LANES == 8:
         b = join(load_row(x, at(j, k + 1)), load_row(x, at(j, k + 3)))
         c = join(load_row(x, at(j, k + 4)), load_row(x, at(j, k + 6)))
         d = join(load_row(x, at(j, k + 5)), load_row(x, at(j, k + 7)))
-        xz01, xz23 = low_pairs(a, b), low_pairs(c, d)
-        y01, y23 = high_pairs(a, b), high_pairs(c, d)
-        return even_quarters(xz01, xz23), even_quarters(y01, y23), odd_quarters(xz01, xz23)
+        xz0123, xz4567 = low_pairs(a, b), low_pairs(c, d)
+        y0123, y4567 = high_pairs(a, b), high_pairs(c, d)
+        return even_quarters(xz0123, xz4567), even_quarters(y0123, y4567), odd_quarters(xz0123, xz4567)
 
 else:
 
@@ -406,8 +406,8 @@ def sums(x, y, z):
 
 @over_pairs
 def pair_forces(r2):
-    """f(r)/r, of which the plain port has the textbook's form, in two multiplications less: with s = 1/r2 and u = k/r2,
-    24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and b = k^3 / 2."""
+    """f(r)/r, rearranged to save two multiplications of the textbook's form, which the plain port has: with s = 1/r2
+    and u = k/r2, 24 (2 s^6 - s^3) s = u^4 (u^3 - b), if k^7 = 48 and b = k^3 / 2."""
     u = 1.7385105064447572 / r2
     u2 = u * u
     return (u2 * u - 2.6272534028385754) * (u2 * u2)

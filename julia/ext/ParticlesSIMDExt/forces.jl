@@ -22,8 +22,8 @@ function forces!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
 end
 
 """
-f(r)/r, of which the package has the textbook's form, in two multiplications less: with s = 1/r² and
-u = k/r², 24 (2 s⁶ - s³) s = u⁴ (u³ - b), if k⁷ = 48 and b = k³ / 2.
+f(r)/r, rearranged to save two multiplications of the textbook's form, which `pair_force` has: with
+s = 1/r² and u = k/r², 24 (2 s⁶ - s³) s = u⁴ (u³ - b), if k⁷ = 48 and b = k³ / 2.
 """
 @inline function pair_forces(r2::Vec{W,T}) where {W,T}
     k, b = T(1.7385105064447572), T(2.6272534028385754)
