@@ -158,7 +158,7 @@ def test_the_readme_quotes_its_session() -> None:
     assert all(c["holds"] for c in document["certificates"])
 
 
-@pytest.mark.parametrize("name", ["tuned", "variants", "avx2", "threads", "walls"])
+@pytest.mark.parametrize("name", ["tuned", "variants", "avx2", "threads", "walls", "ensemble"])
 def test_the_page_on_performance_quotes_its_sessions(name: str) -> None:
     document = session.read(ROOT / "results" / f"{name}.json")
     assert table.markdown(document).strip() in (ROOT / "docs" / "performance.md").read_text()
