@@ -19,6 +19,7 @@ import numba
 from particles import port_numba_clusters as clusters
 from particles import port_numba_simd as lists
 from particles import spec
+from particles.boxes import Boxes
 from particles.vectors import LANES, LANES_32, at, bits, compress_store, load_of, select, shuffle_of, splat_of, store
 
 PORTS = {"numba-simd": (lists, np.float64), "numba-simd-f32": (clusters, np.float32)}
@@ -113,7 +114,7 @@ def test_arrays_that_are_too_small_grow_and_lose_nothing(port: ModuleType, numbe
         neighbours=small.neighbours[:, : 4 * LANES_32].copy(),
     )
     small.x.reshape(room, 4)[: small.n, :3] = state["position"][0]
-    small = [port.advance(small, 0)]
+    small = Boxes([port.advance(small, 0)])
     for steps in (0, 40):
         port.run(whole, steps)
         port.run(small, steps)

@@ -23,7 +23,6 @@ Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), sect. 5.3.
 """
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from typing import NamedTuple
@@ -32,7 +31,8 @@ import numba
 import numpy as np
 from numba import prange
 
-from particles.checks import check, check_forces
+from particles.boxes import Boxes, check_forces
+from particles.checks import check
 
 SKIN = 0.4
 
@@ -57,32 +57,17 @@ def about():
 def load(parameters, state):
     """One System for each box."""
     check(parameters, state)
-    return [advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])]
+    return Boxes([advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])])
 
 
-def run(systems, steps):
-    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
-    for system in systems:
-        check_forces(system.force)
+def run(boxes, steps):
+    boxes.advance(advance_some, steps)
 
 
-def over_boxes(act, systems):
-    """What `act` makes of each. Many boxes are divided over the threads, or else the particles of the only one."""
-    threads = min(numba.get_num_threads(), len(systems))
-    if threads == 1 or len(systems) == 1 or numba.threading_layer() == "workqueue":  # which only one thread may use
-        return [act(system) for system in systems]
-    with ThreadPoolExecutor(threads, initializer=numba.set_num_threads, initargs=(1,)) as pool:
-        parts = pool.map(lambda first: [act(system) for system in systems[first::threads]], range(threads))
-        done = list(systems)
-        for first, part in enumerate(parts):
-            done[first::threads] = part
-    return done
-
-
-def state(systems):
+def state(boxes):
     """Every field of the specification, boxes first."""
-    fields = [observe(system) for system in systems]
-    return {name: np.array([f[name] for f in fields], dtype=systems[0].x.dtype) for name in fields[0]}
+    fields = [observe(system) for system in boxes]
+    return {name: np.array([f[name] for f in fields], dtype=boxes[0].x.dtype) for name in fields[0]}
 
 
 class System(NamedTuple):
@@ -394,6 +379,15 @@ def advance(s, steps):
         forces(s.n, s.cutoff[0], s.x, s.neighbours, s.count, s.force)
         kick(s.v, s.force, s.dt[0])
     return s
+
+
+@compiled
+def advance_some(systems, first, end, steps):
+    """The boxes [first, end) of a list."""
+    for box in range(first, end):
+        s = advance(systems[box], steps)
+        check_forces(s.force)
+        systems[box] = s
 
 
 def observe(system):

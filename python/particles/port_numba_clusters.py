@@ -11,7 +11,8 @@ import numpy as np
 from numba import prange
 
 from particles import port_numba_simd as lists
-from particles.checks import check, check_forces
+from particles.boxes import Boxes, check_forces
+from particles.checks import check
 from particles.port_numba_simd import (
     NUMBERS,
     about,
@@ -21,7 +22,6 @@ from particles.port_numba_simd import (
     load_row,
     make_images,
     move,
-    over_boxes,
     over_pairs,
     over_particles,
     pair_forces,
@@ -59,13 +59,11 @@ first_rows, last_rows = (
 def load(parameters, state):
     """One System for each box."""
     check(parameters, state)
-    return [advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])]
+    return Boxes([advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])])
 
 
-def run(systems, steps):
-    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
-    for system in systems:
-        check_forces(system.force[: 4 * system.n])
+def run(boxes, steps):
+    boxes.advance(advance_some, steps)
 
 
 def make(parameters, position, velocity):
@@ -255,3 +253,12 @@ def advance(s, steps):
             s = rebuild(s)
         forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
     return s
+
+
+@compiled
+def advance_some(systems, first, end, steps):
+    """The boxes [first, end) of a list."""
+    for box in range(first, end):
+        s = advance(systems[box], steps)
+        check_forces(s.force[: 4 * s.n])
+        systems[box] = s

@@ -20,9 +20,10 @@ import numba
 import numpy as np
 from numba import prange
 
-from particles.checks import check, check_forces
+from particles.boxes import Boxes, check_forces
+from particles.checks import check
 from particles.observe import observed, stacked, wrapped
-from particles.port_numba import SKIN, about, over_boxes, pair_force, pair_potential
+from particles.port_numba import SKIN, about, pair_force, pair_potential
 from particles.vectors import LANES, LANES_32, at, compress_store, load_of, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
@@ -50,18 +51,16 @@ splat_4 = splat_of(4)
 def load(parameters, state):
     """One System for each box."""
     check(parameters, state)
-    return [advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])]
+    return Boxes([advance(make(parameters, x, v), 0) for x, v in zip(state["position"], state["velocity"])])
 
 
-def run(systems, steps):
-    systems[:] = over_boxes(lambda system: advance(system, steps), systems)
-    for system in systems:
-        check_forces(system.force[: 4 * system.n])
+def run(boxes, steps):
+    boxes.advance(advance_some, steps)
 
 
-def state(systems):
+def state(boxes):
     """Every field of the specification, boxes first."""
-    return stacked([observe(system) for system in systems], systems[0].x.dtype)
+    return stacked([observe(system) for system in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
@@ -530,6 +529,15 @@ def advance(s, steps):
             s = rebuild(s)
         forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
     return s
+
+
+@compiled
+def advance_some(systems, first, end, steps):
+    """The boxes [first, end) of a list."""
+    for box in range(first, end):
+        s = advance(systems[box], steps)
+        check_forces(s.force[: 4 * s.n])
+        systems[box] = s
 
 
 def observe(s):
