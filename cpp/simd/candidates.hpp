@@ -7,22 +7,29 @@
 
 namespace particles {
 
+// Of a System what is read of candidates. By value: for all the compiler knows, who writes a list may change the System.
+struct Candidates {
+    const float *x, *y, *z;
+    const Index *inside, *first;
+    float reach2;
+
+    explicit Candidates(const System& s)
+        : x(s.sorted[0].data()), y(s.sorted[1].data()), z(s.sorted[2].data()), inside(s.inside.data()),
+          first(s.first.data()), reach2(s.rough_reach2) {}
+};
+
 // Write those of the run [begin, end) in cell order whose square distance, which apart2(x, y, z) computes, may be within
 // the reach, but for `self`; and say how many.
 template <class Apart2>
-std::size_t list_run(const System& s, Index begin, Index end, Index self, Index* out, const Apart2& apart2) {
-    const float *xs = s.sorted[0].data(), *ys = s.sorted[1].data(), *zs = s.sorted[2].data();
-    const Index* inside = s.inside.data();
-    const float reach2 = s.rough_reach2;
+std::size_t list_run(const Candidates& all, Index begin, Index end, Index self, Index* out, const Apart2& apart2) {
     std::size_t found = 0;
 #ifdef __AVX512F__
     for (Index k = begin; k < end; k += at_a_time) {
-        const __m512 r2 = apart2(_mm512_loadu_ps(xs + k), _mm512_loadu_ps(ys + k), _mm512_loadu_ps(zs + k));
-        const __m512i some = _mm512_loadu_si512(inside + k);
-        const Index left = end - k;
-        const auto in_run = static_cast<__mmask16>(left < at_a_time ? (1U << left) - 1 : 0xffffU);
+        const __m512 r2 = apart2(_mm512_loadu_ps(all.x + k), _mm512_loadu_ps(all.y + k), _mm512_loadu_ps(all.z + k));
+        const __m512i some = _mm512_loadu_si512(all.inside + k);
+        const auto in_run = static_cast<__mmask16>(~(~0U << std::min(end - k, Index(at_a_time))));
         const auto other = _mm512_mask_cmpneq_epi32_mask(in_run, some, _mm512_set1_epi32(static_cast<int>(self)));
-        const auto near = _mm512_mask_cmp_ps_mask(other, r2, _mm512_set1_ps(reach2), _CMP_NGE_UQ);
+        const auto near = _mm512_mask_cmp_ps_mask(other, r2, _mm512_set1_ps(all.reach2), _CMP_NGE_UQ);
         // by way of a register: some processors take a hundred cycles to compress into memory
         _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(near, some));
         found += static_cast<std::size_t>(std::popcount(near));
@@ -31,11 +38,11 @@ std::size_t list_run(const System& s, Index begin, Index end, Index self, Index*
     typedef float Floats __attribute__((vector_size(at_a_time * sizeof(float)), aligned(sizeof(float)), may_alias));
     const auto load = [](const float* at) { return *reinterpret_cast<const Floats*>(at); };
     for (Index k = begin; k < end; k += at_a_time) {
-        const auto far = apart2(load(xs + k), load(ys + k), load(zs + k)) >= reach2; // what is not a number is not
+        const auto far = apart2(load(all.x + k), load(all.y + k), load(all.z + k)) >= all.reach2; // what is not a number is not
         const Index left = end - k;
         for (Index m = 0; m < left && m < at_a_time; ++m) { // no branch: what is not near is overwritten by the next
-            out[found] = inside[k + m];
-            found += !far[m] & (inside[k + m] != self);
+            out[found] = all.inside[k + m];
+            found += !far[m] & (all.inside[k + m] != self);
         }
     }
 #endif

@@ -125,6 +125,7 @@ inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end
 inline void list_neighbours(System& s) {
     const auto nobody = static_cast<Index>(4 * s.total);
     in_parallel(s, [&](Part& part) {
+        const Candidates all(s);
         std::size_t listed = 0;
         for (std::size_t c = part.first; c < part.end; ++c) {
             part.begin[c - part.first] = listed;
@@ -142,9 +143,9 @@ inline void list_neighbours(System& s) {
             for (std::size_t a = from[0]; a <= to[0]; ++a)
                 for (std::size_t b = from[1]; b <= to[1]; ++b) {
                     const std::size_t row = (a * s.cells[1] + b) * s.cells[2];
-                    const Index begin = s.first[row + from[2]], end = s.first[row + to[2] + 1];
+                    const Index begin = all.first[row + from[2]], end = all.first[row + to[2] + 1];
                     Index* out = room_for(part, found, end - begin);
-                    found += list_run(s, begin, end, nobody, out, [&](auto xs, auto ys, auto zs) {
+                    found += list_run(all, begin, end, nobody, out, [&](auto xs, auto ys, auto zs) {
                         const auto dx = beyond(xs, low[0], high[0]), dy = beyond(ys, low[1], high[1]);
                         const auto dz = beyond(zs, low[2], high[2]);
                         return dx * dx + dy * dy + dz * dz;
