@@ -1,6 +1,7 @@
 """A list for each particle, whose neighbours are looked at as many at a time as a vector has lanes."""
 
 from particles.arrays import Real, Vec
+from std.sys.intrinsics import prefetch
 
 from .candidates import list_run
 from .cells import cell_of
@@ -51,6 +52,10 @@ def list_neighbours(mut system: System, number: Int):
         part.neighbour.unsafe_ptr().unsafe_store(listed, nobody)
         listed = whole(listed, LANES)
         part.begin[i - first + 1] = listed
+    ref part = system.parts[number]
+    part.make_room(listed, 0)
+    for k in range(2):  # as far as forces() looks ahead
+        part.neighbour.unsafe_ptr().unsafe_store(listed + k * LANES, nobody)
 
 
 def forces(mut system: System, number: Int):
@@ -59,6 +64,8 @@ def forces(mut system: System, number: Int):
     var cutoff2 = system.cutoff * system.cutoff
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
     var mine = part.neighbour.unsafe_ptr()
+    var x1, y1, z1 = columns(x, mine)
+    var x2, y2, z2 = columns(x, mine.unsafe_offset(LANES))
     for i in range(part.first, part.last):
         var here = system.position.unsafe_get(i)
         var xi, yi, zi = Lanes(here[0]), Lanes(here[1]), Lanes(here[2])
@@ -66,8 +73,10 @@ def forces(mut system: System, number: Int):
         var begin = part.begin.unsafe_get(i - part.first)
         var end = part.begin.unsafe_get(i - part.first + 1)
         for k in range(begin, end, LANES):
-            var xj, yj, zj = columns(x, mine.unsafe_offset(k))
-            var dx, dy, dz = xi - xj, yi - yj, zi - zj
+            var dx, dy, dz = xi - x1, yi - y1, zi - z1
+            x1, y1, z1 = x2, y2, z2
+            x2, y2, z2 = columns(x, mine.unsafe_offset(k + 2 * LANES))
+            prefetch(mine.unsafe_offset(k + 64 * LANES))
             var r2 = dx * dx + dy * dy + dz * dz
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
         system.force.unsafe_get(i) = sums(fx, fy, fz)

@@ -82,14 +82,14 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
             here = map(x -> vifelse(others, x[1], x), members_from(rows, i, Val(W)))
             low, high = map(minimum, here), map(maximum, here)
             from, to = place_at(cells, low .- reach), place_at(cells, high .+ reach)
-            make_room!(neighbours, listed, (1, MEMBERS))
+            make_room!(neighbours, listed, MEMBERS)
             for m in i:i+MEMBERS-1
                 neighbours[listed+=1] = start_of(Row{Float32}, m)
             end
             found = listed
             for a in from[1]:to[1], b in from[2]:to[2]
                 run = run_of_cells(cells, cell_number(cells, a, b, from[3]), cell_number(cells, a, b, to[3]))
-                make_room!(neighbours, found, run)
+                make_room!(neighbours, found, run[2] - run[1] + 1)
                 found += list_run!(neighbours, found + 1, cells, run) do there, some
                     outside = (some < Int32(i)) | (some >= Int32(i + MEMBERS))
                     (norm2(map(beyond, there, low, high)) < reach2) & outside

@@ -3,18 +3,29 @@
 "The force on each particle of a chunk: the sum of its pair forces."
 Particles.forces!(system::TunedSystem{T}, chunk) where {T} = forces!(system, chunk, Val(lanes(T)))
 
-"A vector of neighbours of one particle."
+"""
+A vector of neighbours of one particle.
+
+The coordinates of two more are on their way, be they the next particle's, while the forces of those before them are found:
+the processor has no room for so many operations that wait that it would come to them by itself.
+"""
 function forces!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
     (; position, force) = system
     (; particles, offset, neighbours) = chunk
     cutoff2 = Vec{W,Float64}(system.parameters.cutoff^2)
     GC.@preserve position begin
         rows = Ptr{Float64}(pointer(position))
+        next, after = columns(rows, neighbours, 1, Val(W)), columns(rows, neighbours, 1 + W, Val(W))
+        k = 1
         @inbounds for (m, i) in enumerate(particles)
             here = map(Vec{W,Float64}, Tuple(xyz(position[i])))
             f = map(zero, here)
-            for k in offset[m]+1:W:offset[m+1]
-                f = add_pairs(r2 -> r2 < cutoff2, f, here, columns(rows, neighbours, k, Val(W)))
+            last = offset[m+1]
+            while k <= last
+                there, next, after = next, after, columns(rows, neighbours, k + 2W, Val(W))
+                prefetch(pointer(neighbours, k + 64W)) # the list is read once, from far away
+                f = add_pairs(r2 -> r2 < cutoff2, f, here, there)
+                k += W
             end
             force[i] = sums(f...)
         end

@@ -34,13 +34,15 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
     (; particles, offset, neighbours) = chunk
     nobody = Vec{W,Int32}(start_of(Row{Float64}, somebody(system) + 1))
     reach2 = rough_reach2(system)
+    across = 2cells.span + 1
+    most = maximum(c -> cells.offset[c] - cells.offset[c-across], 1+across:length(cells.offset); init = 0) # in a run
     listed = 0
     @inbounds for (m, i) in enumerate(particles)
         cell = cell_at(cells, position[i])
         here = map(x -> Rough(Float32(x)), Tuple(xyz(position[i])))
+        make_room!(neighbours, listed, across^2 * most)
         for a in -cells.span:cells.span, b in -cells.span:cells.span
             run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
-            make_room!(neighbours, listed, run)
             listed += list_run!(neighbours, listed + 1, cells, run) do there, some
                 (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
             end
@@ -48,11 +50,15 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
         vstore(nobody, neighbours, listed + 1)
         offset[m+1] = listed = W * cld(listed, W)
     end
+    make_room!(neighbours, listed, 0)
+    for k in (1, 1 + W) # forces! looks so far ahead
+        vstore(nobody, neighbours, listed + k)
+    end
 end
 
-"Behind those that are `listed` there is room for all of a run, as whole vectors, and to fill up."
-@inline function make_room!(neighbours, listed, (first, last))
-    room = listed + last - first + 2CANDIDATES
+"Behind those that are `listed` there is room for so many, as whole vectors, and to fill up."
+@inline function make_room!(neighbours, listed, count)
+    room = listed + count + 2CANDIDATES
     room <= length(neighbours) || resize!(neighbours, 2room)
 end
 

@@ -35,6 +35,22 @@ end
     return shufflevector(xz01, xz23, low), shufflevector(y01, y23, low), shufflevector(xz01, xz23, high)
 end
 
+# LLVM's name for a pointer, and for it in the name of a function.
+const POINTER, P0 = Base.libllvm_version < v"17" ? ("i8*", "p0i8") : ("ptr", "p0")
+
+"Have what is there fetched from memory; it may be nowhere."
+@inline @generated prefetch(from::Ptr) = :(Base.llvmcall(
+    ($"""
+     declare void @llvm.prefetch.$P0($POINTER, i32, i32, i32)
+     define void @entry(i64 %address) #0 {
+         %from = inttoptr i64 %address to $POINTER
+         call void @llvm.prefetch.$P0($POINTER %from, i32 0, i32 3, i32 1)
+         ret void
+     }
+     attributes #0 = { alwaysinline }
+     """, "entry"),
+    Cvoid, Tuple{UInt64}, UInt64(UInt(from))))
+
 "The sums over the lanes of x, of y and of z, and 0: without leaving the registers."
 @inline function sums(x, y, z)
     x4, y4, z4 = map(lanes -> halves_added(lanes, Val(4)), (x, y, z))
