@@ -59,7 +59,12 @@ def list_neighbours(mut system: System, number: Int):
 
 
 def forces(mut system: System, number: Int):
-    """The force on each of a part of the particles: the sum of its pair forces."""
+    """The force on each of a part of the particles: the sum of its pair forces.
+
+    The coordinates of two vectors of neighbours are on their way, be they the next particle's,
+    while the forces of those before them are found: the processor has no room for so many
+    operations that wait that it would come to them by itself.
+    """
     ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
@@ -76,6 +81,7 @@ def forces(mut system: System, number: Int):
             var dx, dy, dz = xi - x1, yi - y1, zi - z1
             x1, y1, z1 = x2, y2, z2
             x2, y2, z2 = columns(x, mine.unsafe_offset(k + 2 * LANES))
+            # The list is read once, from far away.
             prefetch(mine.unsafe_offset(k + 64 * LANES))
             var r2 = dx * dx + dy * dy + dz * dz
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))

@@ -24,7 +24,18 @@ from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed, stacked, wrapped
 from particles.port_numba import SKIN, about, pair_force, pair_potential
-from particles.vectors import LANES, LANES_32, at, compress_store, load_of, select, shuffle_of, splat_of, store
+from particles.vectors import (
+    LANES,
+    LANES_32,
+    at,
+    compress_store,
+    load_of,
+    prefetch,
+    select,
+    shuffle_of,
+    splat_of,
+    store,
+)
 
 __all__ = ["about", "load", "run", "state"]
 
@@ -304,12 +315,9 @@ def sort_into_cells(s):
 
 
 @over_pairs
-def list_run(i, reach2, x, begin, end, inside, xs, ys, zs, neighbours, to):
-    """Those that may be within reach of the i-th row and lie at [begin, end) in the order of cells; how many."""
-    xi = splat_candidates(np.float32(at(x, 4 * i)))
-    yi = splat_candidates(np.float32(at(x, 4 * i + 1)))
-    zi = splat_candidates(np.float32(at(x, 4 * i + 2)))
-    mine, numbers = splat_candidates(np.uint32(4 * i)), load_candidates(NUMBERS, 0)
+def list_run(xi, yi, zi, reach2, begin, end, inside, xs, ys, zs, mine, neighbours, to):
+    """Those that may be within reach of a row, which is `mine`, of the run [begin, end) in the order of cells; how many."""
+    numbers = load_candidates(NUMBERS, 0)
     found = 0
     for k in range(begin, end, LANES_32):
         dx, dy, dz = xi - load_candidates(xs, k), yi - load_candidates(ys, k), zi - load_candidates(zs, k)
@@ -323,15 +331,19 @@ def list_run(i, reach2, x, begin, end, inside, xs, ys, zs, neighbours, to):
 @over_pairs
 def list_one(i, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, begin, end, nobody):
     """List at [begin, end) all within reach of the i-th particle; how many, filled up, or -1 without room."""
-    rows_, columns_ = cells[1] * cells[2], cells[2]
+    xi = splat_candidates(np.float32(at(x, 4 * i)))
+    yi = splat_candidates(np.float32(at(x, 4 * i + 1)))
+    zi = splat_candidates(np.float32(at(x, 4 * i + 2)))
+    mine = splat_candidates(np.uint32(4 * i))
+    rows_, columns_, own = cells[1] * cells[2], cells[2], at(cell, i)
     found = 0
     for a in range(-2, 3):
         for b in range(-2, 3):
-            c = cell[i] + a * rows_ + b * columns_
-            run, stop = first[c - 2], first[c + 3]  # five cells in a row along z
+            c = own + a * rows_ + b * columns_
+            run, stop = at(first, c - 2), at(first, c + 3)  # five cells in a row along z
             if begin + found + (stop - run) + 2 * LANES_32 > end:  # as whole vectors, and to fill up
                 return -1
-            found += list_run(i, reach2, x, run, stop, inside, xs, ys, zs, neighbours, begin + found)
+            found += list_run(xi, yi, zi, reach2, run, stop, inside, xs, ys, zs, mine, neighbours, begin + found)
     for k in range(LANES):
         neighbours[begin + found + k] = nobody
     return whole_vectors(found)
@@ -354,6 +366,8 @@ def list_neighbours(n, reach2, x, cells, cell, first, inside, xs, ys, zs, neighb
                 break
             start[i], count[i] = listed, found
             listed += found
+        for k in range(min(2 * LANES, (part + 1) * width - listed)):  # forces() looks so far ahead
+            flat[listed + k] = nobody
     return crowded == 0
 
 
@@ -413,30 +427,39 @@ def pair_forces(r2):
 
 
 @over_pairs
-def force_on(i, cutoff2, x, neighbours, begin, end):
-    """From the neighbours at [begin, end) on the i-th row."""
-    xi, yi, zi = splat(at(x, 4 * i)), splat(at(x, 4 * i + 1)), splat(at(x, 4 * i + 2))
-    nothing = splat(0.0)
-    fx = fy = fz = nothing
-    for k in range(begin, end, LANES):
-        xj, yj, zj = columns(x, neighbours, k)
-        dx, dy, dz = xi - xj, yi - yj, zi - zj
-        r2 = dx * dx + dy * dy + dz * dz
-        f_over_r = select(r2 < cutoff2, pair_forces(r2), nothing)
-        fx = fx + f_over_r * dx
-        fy = fy + f_over_r * dy
-        fz = fz + f_over_r * dz
-    return sums(fx, fy, fz)
+def forces_of_part(begin, end, cutoff2, half_dt, x, neighbours, start, count, force, v):
+    """On the particles [begin, end), whose lists follow each other.
+
+    The coordinates of two vectors of neighbours are on their way, be they the next particle's, while the forces of
+    those before them are found: the processor has no room for so many operations that wait that it would come to them
+    by itself.
+    """
+    nothing, k = splat(0.0), start[begin]
+    next_, after = columns(x, neighbours, k), columns(x, neighbours, k + LANES)
+    for i in range(begin, end):
+        xi, yi, zi = splat(at(x, 4 * i)), splat(at(x, 4 * i + 1)), splat(at(x, 4 * i + 2))
+        fx = fy = fz = nothing
+        for k in range(start[i], start[i] + count[i], LANES):
+            dx, dy, dz = xi - next_[0], yi - next_[1], zi - next_[2]
+            next_, after = after, columns(x, neighbours, k + 2 * LANES)
+            prefetch(neighbours, k + 64 * LANES)  # the list is read once, from far away
+            r2 = dx * dx + dy * dy + dz * dz
+            f_over_r = select(r2 < cutoff2, pair_forces(r2), nothing)
+            fx = fx + f_over_r * dx
+            fy = fy + f_over_r * dy
+            fz = fz + f_over_r * dz
+        mine = sums(fx, fy, fz)
+        store(force, 4 * i, mine)
+        store(v, 4 * i, load_row(v, 4 * i) + half_dt * mine)
 
 
 @over_particles
 def forces(n, cutoff, half_dt, x, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
-    flat = neighbours.reshape(-1)
-    for i in prange(n):
-        mine = force_on(i, cutoff * cutoff, x, flat, start[i], start[i] + count[i])
-        store(force, 4 * i, mine)
-        store(v, 4 * i, load_row(v, 4 * i) + half_dt * mine)
+    flat, parts = neighbours.reshape(-1), neighbours.shape[0]
+    for part in prange(parts):
+        begin, end = n * part // parts, n * (part + 1) // parts
+        forces_of_part(begin, end, cutoff * cutoff, half_dt, x, flat, start, count, force, v)
 
 
 @compiled

@@ -130,6 +130,20 @@ def load_of(lanes, aligned=False):
 
 
 @intrinsic
+def prefetch(typingctx, array, i):
+    """Have array[i] fetched from memory; it may lie beyond the end."""
+
+    def emit(context, builder, sig, args):
+        pointer = _address(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _INT, _INT, _INT])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(fetch, [_as_vectors(builder, pointer, ir.IntType(8)), _INT(0), _INT(3), _INT(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, i), emit
+
+
+@intrinsic
 def store(typingctx, array, i, vector):
     """array[i : i + lanes] = vector"""
 

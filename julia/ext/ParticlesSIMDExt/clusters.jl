@@ -75,8 +75,8 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
     number = Vec{W,Int32}(ntuple(Int32 ∘ member, Val(W)))
     reach2 = reach^2
     listed = 0
-    GC.@preserve position begin
-        rows = Ptr{Float32}(pointer(position))
+    GC.@preserve position cells begin
+        rows, candidates = Ptr{Float32}(pointer(position)), pointers_to(cells)
         @inbounds for (c, i) in enumerate(clusters(chunk))
             others = number > (last(particles) - i) % Int32
             here = map(x -> vifelse(others, x[1], x), members_from(rows, i, Val(W)))
@@ -90,7 +90,7 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
             for a in from[1]:to[1], b in from[2]:to[2]
                 run = run_of_cells(cells, cell_number(cells, a, b, from[3]), cell_number(cells, a, b, to[3]))
                 make_room!(neighbours, found, run[2] - run[1] + 1)
-                found += list_run!(neighbours, found + 1, cells, run) do there, some
+                found += list_run!(neighbours, found + 1, Row{Float32}, candidates, run) do there, some
                     outside = (some < Int32(i)) | (some >= Int32(i + MEMBERS))
                     (norm2(map(beyond, there, low, high)) < reach2) & outside
                 end

@@ -35,20 +35,23 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
     nobody = Vec{W,Int32}(start_of(Row{Float64}, somebody(system) + 1))
     reach2 = rough_reach2(system)
     across = 2cells.span + 1
-    most = maximum(c -> cells.offset[c] - cells.offset[c-across], 1+across:length(cells.offset); init = 0) # in a run
+    most = maximum(c -> cells.offset[c] - cells.offset[c-across], 1+across:length(cells.offset); init = Int32(0)) # in a run
     listed = 0
-    @inbounds for (m, i) in enumerate(particles)
-        cell = cell_at(cells, position[i])
-        here = map(x -> Rough(Float32(x)), Tuple(xyz(position[i])))
-        make_room!(neighbours, listed, across^2 * most)
-        for a in -cells.span:cells.span, b in -cells.span:cells.span
-            run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
-            listed += list_run!(neighbours, listed + 1, cells, run) do there, some
-                (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
+    GC.@preserve cells begin
+        candidates = pointers_to(cells)
+        @inbounds for (m, i) in enumerate(particles)
+            cell = cell_at(cells, position[i])
+            here = map(x -> Rough(Float32(x)), Tuple(xyz(position[i])))
+            make_room!(neighbours, listed, across^2 * most)
+            for a in -cells.span:cells.span, b in -cells.span:cells.span
+                run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
+                listed += list_run!(neighbours, listed + 1, Row{Float64}, candidates, run) do there, some
+                    (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
+                end
             end
+            vstore(nobody, neighbours, listed + 1)
+            offset[m+1] = listed = W * cld(listed, W)
         end
-        vstore(nobody, neighbours, listed + 1)
-        offset[m+1] = listed = W * cld(listed, W)
     end
     make_room!(neighbours, listed, 0)
     for k in (1, 1 + W) # forces! looks so far ahead
@@ -62,21 +65,19 @@ end
     room <= length(neighbours) || resize!(neighbours, 2room)
 end
 
+"Where the coordinates of candidates lie, and who they are. By pointers: those of arrays would be read anew after each store."
+pointers_to((; x, y, z, order)::Particles.Cells) = map(pointer, (x, y, z)), pointer(order)
+
 "Write those of a run of cells that are `near(there, some)`, a vector of them, from the k-th on; how many they are."
-@inline function list_run!(near, neighbours, k, cells::Particles.Cells{T}, (first, last)) where {T}
-    (; order, x, y, z) = cells
+@inline function list_run!(near, neighbours, k, ::Type{V}, ((x, y, z), order), (first, last)) where {V}
     counted = Vec{CANDIDATES,Int32}(ntuple(lane -> Int32(lane - 1), Val(CANDIDATES)))
     found = 0
-    # By pointers: those of the arrays would be read anew after each store.
-    GC.@preserve order x y z begin
-        to_x, to_y, to_z, to_order = pointer(x), pointer(y), pointer(z), pointer(order)
-        while first <= last
-            there = load(Rough, to_x, first), load(Rough, to_y, first), load(Rough, to_z, first)
-            some = load(Vec{CANDIDATES,Int32}, to_order, first)
-            wanted = @inline(near(there, some)) & (counted <= (last - first) % Int32)
-            found += pack!(neighbours, k + found, (some - Int32(1)) * Int32(sizeof(Row{T})), wanted)
-            first += CANDIDATES
-        end
+    while first <= last
+        there = load(Rough, x, first), load(Rough, y, first), load(Rough, z, first)
+        some = load(Vec{CANDIDATES,Int32}, order, first)
+        wanted = @inline(near(there, some)) & (counted <= (last - first) % Int32)
+        found += pack!(neighbours, k + found, (some - Int32(1)) * Int32(sizeof(V)), wanted)
+        first += CANDIDATES
     end
     return found
 end
