@@ -316,7 +316,7 @@ def sort_into_cells(s):
 
 @over_pairs
 def list_run(xi, yi, zi, reach2, begin, end, inside, xs, ys, zs, mine, neighbours, to):
-    """Those that may be within reach of a row, which is `mine`, of the run [begin, end) in the order of cells; how many."""
+    """Of the run [begin, end) in the order of cells, those that may be within reach of a row, `mine`; how many."""
     numbers = load_candidates(NUMBERS, 0)
     found = 0
     for k in range(begin, end, LANES_32):
