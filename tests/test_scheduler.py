@@ -72,6 +72,14 @@ def test_what_stayed_undecided_is_said(portbench, right: Path) -> None:
     assert any("1 ratio was not known to ±0.0001%" in r for r in document["remarks"])
 
 
+def test_samples_last_as_long_as_is_asked(portbench, right: Path) -> None:
+    _, document = bench(portbench, right, "--budget", "0", "--sample", "0.5")
+    assert document["plan"]["sample"] == 0.5
+    lasted = [s["nanoseconds"] * 1e-9 for s in document["samples"] if s["port"] == "right"]
+    assert 0.3 < np.median(lasted) < 1
+    assert portbench("bench", "--sample", "0").returncode == 2
+
+
 @pytest.mark.parametrize("wrong", ["0", "two", "150%", "-1%"])
 def test_a_precision_that_is_none_is_refused(portbench, right: Path, wrong: str) -> None:
     done = portbench("bench", "--precision", wrong)

@@ -59,6 +59,10 @@ Budget = Annotated[
     typer.Option("--budget", help="Seconds to spend on samples, after three rounds in any case [45].", min=0),
 ]
 Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 2% [1%].")]
+Sample = Annotated[
+    float | None,
+    typer.Option("--sample", help="Seconds that a sample lasts [the manifest's: 0.15].", min=0.001, max=60),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the order in which ports take turns [1].")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Go on with this journal of a stopped session.")]
 Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
@@ -130,6 +134,7 @@ def bench(
     threads: Threads = [],
     budget: Budget = None,
     precision: Precision = "",
+    sample: Sample = None,
     seed: Seed = None,
     resume: Resume = None,
     given: Given = None,
@@ -139,7 +144,7 @@ def bench(
 ) -> None:
     """Time ports that hold a certificate; those whose certificate fits this build are not checked again."""
     with _sentences():
-        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, seed)
+        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, sample, seed)
         _measure("bench", wanted, resume, given, results, as_json, quiet)
 
 
@@ -153,6 +158,7 @@ def compare(
     threads: Threads = [],
     budget: Budget = None,
     precision: Precision = "",
+    sample: Sample = None,
     seed: Seed = None,
     resume: Resume = None,
     given: Given = None,
@@ -162,7 +168,7 @@ def compare(
 ) -> None:
     """The main job: check every port, time those that agree, and print the table."""
     with _sentences():
-        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, seed)
+        wanted = Wanted.given(named, ports, variants, baseline, cases, threads, budget, precision, sample, seed)
         _measure("compare", wanted, resume, given, results, as_json, quiet)
 
 
@@ -175,6 +181,7 @@ class Wanted:
     threads: list[str]
     budget: float | None
     precision: float | None
+    sample: float | None
     seed: int | None
     variants: bool = False
     baseline: str = ""
@@ -190,6 +197,7 @@ class Wanted:
         threads: list[str],
         budget: float | None,
         precision: str,
+        sample: float | None,
         seed: int | None,
     ) -> Wanted:
         """What the options say, as they are typed; Refusal of what means nothing."""
@@ -199,6 +207,7 @@ class Wanted:
             threads=_split(threads),
             budget=_seconds(budget),
             precision=_share(precision),
+            sample=sample,
             seed=seed,
             variants=variants,
             baseline=baseline,
@@ -207,7 +216,7 @@ class Wanted:
     def plan(self, before: dict[str, Any], compare: manifest.Compare) -> Plan:
         """With what an interrupted session went by, or else the defaults, where nothing was given."""
         every = {"budget": DEFAULT_BUDGET, "precision": DEFAULT_PRECISION, "seed": 1, "sample": compare.sample} | before
-        own = {"budget": self.budget, "precision": self.precision, "seed": self.seed}
+        own = {"budget": self.budget, "precision": self.precision, "seed": self.seed, "sample": self.sample}
         return Plan(**(every | {k: v for k, v in own.items() if v is not None} | {"baseline": compare.baseline}))
 
 
@@ -222,8 +231,8 @@ def _measure(
 ) -> None:
     found = manifest.find(given)
     if resume:
-        if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline:
-            raise Refusal("--resume goes on with the ports, cases and threads of its session: give none of them")
+        if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline or wanted.sample:
+            raise Refusal("--resume goes on with ports, cases, threads and samples as in its session: give none of them")
         journal = session.Session.resume(resume)
         header = journal.so_far()
         if "ports_asked_for" not in header:
