@@ -77,7 +77,8 @@ def test_samples_last_as_long_as_is_asked(portbench, right: Path) -> None:
     assert document["plan"]["sample"] == 0.5
     lasted = [s["nanoseconds"] * 1e-9 for s in document["samples"] if s["port"] == "right"]
     assert 0.3 < np.median(lasted) < 1
-    assert portbench("bench", "--sample", "0").returncode == 2
+    for wrong in ("0", "nan"):
+        assert portbench("bench", "--sample", wrong).returncode == 2
 
 
 @pytest.mark.parametrize("wrong", ["0", "two", "150%", "-1%"])

@@ -205,9 +205,9 @@ class Wanted:
             ports=_split([*(named or []), *ports]),
             cases=_split(cases),
             threads=_split(threads),
-            budget=_seconds(budget),
+            budget=_seconds("--budget", budget),
             precision=_share(precision),
-            sample=sample,
+            sample=_seconds("--sample", sample),
             seed=seed,
             variants=variants,
             baseline=baseline,
@@ -232,7 +232,9 @@ def _measure(
     found = manifest.find(given)
     if resume:
         if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline or wanted.sample:
-            raise Refusal("--resume goes on with ports, cases, threads and samples as in its session: give none of them")
+            raise Refusal(
+                "--resume goes on with the ports, cases, threads and samples of its session: give none"
+            )
         journal = session.Session.resume(resume)
         header = journal.so_far()
         if "ports_asked_for" not in header:
@@ -350,7 +352,8 @@ def selfcheck_(
     with _sentences():
         found = manifest.find(given)
         job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
-        plan = Wanted([], [], [], _seconds(budget), _share(precision), None).plan({}, found.compare)
+        wanted = Wanted.given(None, [], False, "", [], [], budget, precision, None, None)
+        plan = wanted.plan({}, found.compare)
         with Progress(quiet) as progress:
             made = run.check_itself(job, plan, tries, journal, progress)
         tries_made = [one for one in made.tries if one.number < tries]
@@ -508,9 +511,9 @@ def _level(given: str) -> str:
     return given
 
 
-def _seconds(given: float | None) -> float | None:
+def _seconds(option: str, given: float | None) -> float | None:
     if given is not None and not math.isfinite(given):
-        raise Refusal(f"--budget {given} must be a finite number of seconds")
+        raise Refusal(f"{option} {given} must be a finite number of seconds")
     return given
 
 

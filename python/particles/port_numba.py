@@ -385,9 +385,8 @@ def advance(s, steps):
 def advance_some(systems, first, end, steps):
     """The boxes [first, end) of a list."""
     for box in range(first, end):
-        s = advance(systems[box], steps)
+        systems[box] = s = advance(systems[box], steps)
         check_forces(s.force)
-        systems[box] = s
 
 
 def observe(system):
