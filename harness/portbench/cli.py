@@ -232,9 +232,7 @@ def _measure(
     found = manifest.find(given)
     if resume:
         if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline or wanted.sample:
-            raise Refusal(
-                "--resume goes on with the ports, cases, threads and samples of its session: give none"
-            )
+            raise Refusal("--resume goes on with the ports, cases, threads and samples of its session: give none")
         journal = session.Session.resume(resume)
         header = journal.so_far()
         if "ports_asked_for" not in header:
