@@ -77,8 +77,9 @@ def test_pyperf_reads_it_with_a_run_for_each_round(tmp_path: Path) -> None:
     numba = suite.get_benchmark("numba[melt-4k-1]")
     rounds = seconds_per_step("numba", "melt-4k").groupby("round")["seconds"]
     assert [run.values for run in numba.get_runs()] == [tuple(values) for _, values in rounds]
-    assert numba.get_metadata()["toolchain"] == "Numba 0.68.1"
-    assert "Number of run with values: 3" in tool("pyperf", "stats", tmp_path / "out.json")
+    (toolchain,) = (p["toolchain"] for p in session.read(SESSION)["ports"] if p["name"] == "numba")
+    assert numba.get_metadata()["toolchain"] == toolchain
+    assert f"Number of run with values: {len(rounds)}" in tool("pyperf", "stats", tmp_path / "out.json")
     assert "numpy[liquid-500-1]" in tool("pyperf", "compare_to", tmp_path / "out.json", tmp_path / "out.json")
 
 

@@ -119,10 +119,12 @@ def _break(x: np.ndarray, y: np.ndarray) -> Break | None:
     straight = np.stack([np.ones_like(x), x], axis=1)
     left = _residue(straight, y)
     freedom = len(x) - 3
+    # What rounding alone leaves of a straight line.
+    rounding = len(y) * float(8 * np.finfo(float).eps * np.max(np.abs(y))) ** 2
     tried = []
     for place in places:
         bent = np.column_stack([straight, np.maximum(x - place, 0)])
-        rest = max(_residue(bent, y), np.finfo(float).tiny)
+        rest = max(_residue(bent, y), rounding, np.finfo(float).tiny)
         tried.append((float(scipy.stats.f.sf((left - rest) / (rest / freedom), 1, freedom)), rest, place))
     p, _, place = min(tried, key=lambda t: t[1])
     p = min(1.0, p * len(places))
