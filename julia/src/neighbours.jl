@@ -119,23 +119,32 @@ function rank!(system)
     end
 end
 
-"Where a layout fills lists up: somebody who is nobody's neighbour, behind the images."
-add_nobody!(::System) = nothing
+"Nobody comes after the images. He fills lists up to whole vectors, so that no neighbour is left over for a slower loop."
+add_nobody!(system) = push!(system.position, nowhere(system))
 
-"List the neighbours of the particles of a chunk: all other particles and images within reach."
+"""
+Where nobody is: out of reach of all, but no farther. A force so small that it underflows would take a processor a
+hundred cycles.
+"""
+nowhere((; parameters, reach)::System{<:Any,<:Any,V}) where {V} = point(V, (parameters.box .+ 2reach)...)
+
+"The particles and their images; behind them is nobody."
+somebody(system) = length(system.velocity) + length(system.images)
+
+"List the neighbours of the particles of a chunk, in whole vectors: all other particles and images within reach."
 function list_neighbours!(system, chunk)
     (; position, cells) = system
-    (; neighbours, offset, candidates) = chunk
+    (; neighbours, offset, candidates, copied) = chunk
     (; point, x, y, z, near) = candidates
-    reach2 = system.reach^2
-    listed = found = cell = 0
+    reach2, nobody = system.reach^2, somebody(system) + 1
+    listed = found = cell = most = 0
     @inbounds for (m, i) in enumerate(chunk.particles)
         here = position[i]
         if cell != (cell = cell_at(cells, here))      # the candidates of the last particle may do
             found = find_candidates!(candidates, cells, cell)
         end
-        if listed + found > length(neighbours)
-            resize!(neighbours, 2 * (listed + found))
+        if listed + found + MOST_LANES > length(neighbours)
+            resize!(neighbours, 2 * (listed + found + MOST_LANES))
         end
         # Two loops without a branch: one that runs in vectors, and one that keeps who is near.
         @simd ivdep for k in 1:found
@@ -146,8 +155,13 @@ function list_neighbours!(system, chunk)
             neighbours[listed+1] = point[k]
             listed += near[k]
         end
-        offset[m+1] = listed
+        for k in 1:MOST_LANES
+            neighbours[listed+k] = nobody
+        end
+        offset[m+1] = listed = cld(listed, MOST_LANES) * MOST_LANES
+        most = max(most, listed - offset[m])
     end
+    most <= length(copied) || resize!(copied, most)
 end
 
 "Copy to one place all that lies in a cell and in the 26 around it, and count it."

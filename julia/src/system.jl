@@ -64,6 +64,7 @@ mutable struct Chunk{T}
     const offset::Vector{Int}
     const neighbours::Vector{Int32}
     const candidates::Candidates{T}
+    const copied::Vector{SVector{3,T}}   # positions of the neighbours of one particle
     moved::T                         # squared, the furthest that one moved since it was listed
     lost::Bool                       # whether one left the box so far that it cannot be right
 end
@@ -105,7 +106,7 @@ function System(V, parameters::Parameters{T}, position, velocity, chunks) where 
 end
 
 Chunk{T}(particles, share) where {T} =
-    Chunk{T}(particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(), zero(T), false)
+    Chunk{T}(particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(), SVector{3,T}[], zero(T), false)
 
 border(span) = span + 1     # cells for images, and one because of rounding
 
@@ -119,5 +120,6 @@ function Cells(parameters::Parameters{T}, reach, span, ::Type{R}) where {T,R}
     return Cells{T,R}(span, size, inner ./ box, offset, Int32[], Int32[], R[], R[], R[])
 end
 
-"The points that the list of `particles[m]` names, other than itself."
-neighbours_of(::System, chunk, m) = view(chunk.neighbours, chunk.offset[m]+1:chunk.offset[m+1])
+"The points in the list of `particles[m]`; neither it nor nobody is one."
+neighbours_of(system::System, (; neighbours, offset), m) =
+    Iterators.filter(<=(somebody(system)), view(neighbours, offset[m]+1:offset[m+1]))

@@ -1,13 +1,10 @@
 """Images of the particles near the faces of a periodic box."""
 
-from particles.arrays import PRECISION, Real, Vec
+from particles.arrays import Vec
 from particles.periodic import wrapped
 
 from .system import System
 from .vectors import MEMBERS, whole
-
-comptime FAR: Real = 1e18 if PRECISION == .float32 else 1e150
-"""Where nobody is; the square is finite."""
 
 
 def wrap(mut system: System):
@@ -46,7 +43,11 @@ def make_images(mut system: System):
                 system.position.append(from_source)
     # Nobody, and as many more as the last list has no members.
     var rows = max(len(system.position) + 1, whole(n, MEMBERS))
-    system.position.resize(rows, Vec(FAR, FAR, FAR, 0))
+    # He is out of reach, but no farther: so small a force that it underflows
+    # would take all lanes a hundred cycles.
+    var nowhere = system.box + 2 * system.reach()
+    nowhere[3] = 0
+    system.position.resize(rows, nowhere)
 
 
 def move_images(mut system: System, number: Int):

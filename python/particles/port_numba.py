@@ -1,7 +1,7 @@
 """Particles in a box, in loops compiled by Numba.
 
-1. wrap the particles into the box and add their periodic images within reach, the cutoff plus a skin
-2. sort particles and images into cells of half the reach
+1. wrap the particles into the box, sort them, and add their periodic images within reach, the cutoff plus a skin
+2. sort particles and images into cells as wide as the reach
 3. list for each particle all neighbours within reach
 4. per step: half kick, drift, images follow (or all anew if a particle has moved half the skin),
    forces, half kick
@@ -33,6 +33,7 @@ from numba import prange
 
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
+from particles.observe import observed, stacked, wrapped
 
 SKIN = 0.4
 
@@ -66,12 +67,11 @@ def run(boxes, steps):
 
 def state(boxes):
     """Every field of the specification, boxes first."""
-    fields = [observe(system) for system in boxes]
-    return {name: np.array([f[name] for f in fields], dtype=boxes[0].x.dtype) for name in fields[0]}
+    return stacked([observe(system) for system in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
-    """One box: n particles, followed in x by their images.
+    """One box: n particles, sorted, followed in x by their images. A row is x y z, flat in its array.
 
     Numbers that are not whole are in arrays: a bare float32 would come back from compiled code as a float64.
     """
@@ -82,19 +82,24 @@ class System(NamedTuple):
     cutoff: np.ndarray  # (1,)
     skin: np.ndarray  # (1,)
     dt: np.ndarray  # (1,)
-    x: np.ndarray  # (3, room): positions, of images too
-    v: np.ndarray  # (3, n)
-    force: np.ndarray  # (3, n)
-    listed: np.ndarray  # (3, n): positions when the neighbours were listed
+    x: np.ndarray  # (3 room,): positions, of images too
+    v: np.ndarray  # (3 n,)
+    force: np.ndarray  # (3 n,)
+    listed: np.ndarray  # (3 n,): positions when the neighbours were listed
+    id: np.ndarray  # (n,): which particle each was when it was loaded
     source: np.ndarray  # (room,): the particle of which this is an image
-    shift: np.ndarray  # (3, room): by what
-    cells: np.ndarray  # (3,): how many, with two more on every side for the images
+    shift: np.ndarray  # (3 room,): by what
+    cells: np.ndarray  # (3,): how many, with one more on every side for the images
     side: np.ndarray  # (3,): of a cell
     cell: np.ndarray  # (room,): in which each lies
     first: np.ndarray  # (cells + 1,): where each begins in `inside`
     inside: np.ndarray  # (room,): particles and images in the order of their cells
     sorted: np.ndarray  # (3, room): their positions in that order
-    neighbours: np.ndarray  # (n, width), unsigned: then an index needs no test for being negative
+    candidates: np.ndarray  # (threads, some): who may be a neighbour of those in one cell
+    near: np.ndarray  # (threads, some): which of these are
+    copied: np.ndarray  # (threads, 3 some): the positions of candidates, or of neighbours
+    neighbours: np.ndarray  # (threads, room for lists)
+    start: np.ndarray  # (n,): where the list of each begins
     count: np.ndarray  # (n,): of neighbours
     total: np.ndarray  # (1,): particles and images; 0 before there is a list
 
@@ -104,14 +109,19 @@ def make(parameters, position, velocity):
     n, number = len(position), position.dtype.type
     box, cutoff = np.array(parameters["box"], dtype=number), number(parameters["cutoff"])
     skin = min(number(SKIN), cutoff)
-    half_reach = 0.5 * (cutoff + skin)
-    # No more than a few cells per particle, however thin the gas; none smaller than half the reach.
-    inner = np.clip((box / half_reach).astype(np.int64), 1, max(1, int(2 * n ** (1 / 3))))
-    cells = inner + 4
+    reach = cutoff + skin
+    # No more cells than particles, however thin the gas; none smaller than the reach.
+    inner = np.clip((box / reach).astype(np.int64), 1, max(1, int(n ** (1 / 3))))
+    cells, side = inner + 2, np.maximum(box / inner.astype(number), reach)
     periodic = parameters["boundary"] == "periodic"
-    room = n + (int(n * (np.prod(1 + 2.2 * (cutoff + skin) / box) - 1)) + 64 if periodic else 0)
-    x = np.zeros((3, room), number)
-    x[:, :n] = position.T
+    room = n + (int(n * (np.prod(1 + 2.2 * reach / box) - 1)) + 64 if periodic else 0)
+    # For what a liquid has; there will be more if need be.
+    density = n / np.prod(box, dtype=float)
+    some = int(min(room, 40 * density * np.prod(side, dtype=float))) + 64
+    threads = min(numba.get_num_threads(), n)
+    width = int(min(room, 5 * density * reach**3) + 1) * -(-n // threads) + some
+    x = np.zeros(3 * room, number)
+    x[: 3 * n] = position.reshape(-1)
     return System(
         n=n,
         box=box,
@@ -120,18 +130,23 @@ def make(parameters, position, velocity):
         skin=np.array([skin]),
         dt=np.array([parameters["dt"]], dtype=number),
         x=x,
-        v=np.array(velocity.T, order="C"),
-        force=np.zeros((3, n), number),
-        listed=np.zeros((3, n), number),
+        v=velocity.reshape(-1).copy(),
+        force=np.zeros(3 * n, number),
+        listed=np.zeros(3 * n, number),
+        id=np.arange(n, dtype=np.uint32),
         source=np.zeros(room, np.uint32),
-        shift=np.zeros((3, room), number),
+        shift=np.zeros(3 * room, number),
         cells=cells,
-        side=np.maximum(box / inner.astype(number), half_reach),
+        side=side,
         cell=np.zeros(room, np.int64),
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
         inside=np.zeros(room, np.uint32),
         sorted=np.zeros((3, room), number),
-        neighbours=np.zeros((n, int(min(27.0 * n, 6 * n / np.prod(box) * (cutoff + skin) ** 3)) + 16), np.uint32),
+        candidates=np.zeros((threads, some), np.uint32),
+        near=np.zeros((threads, some), np.bool_),
+        copied=np.zeros((threads, 3 * some), number),
+        neighbours=np.zeros((threads, width), np.uint32),
+        start=np.zeros(n, np.int64),
         count=np.zeros(n, np.int64),
         total=np.zeros(1, np.int64),
     )
@@ -140,24 +155,73 @@ def make(parameters, position, velocity):
 @compiled
 def grow(s):
     """The same particles with half as much room again for images and neighbours."""
-    room, width = s.x.shape[1] * 3 // 2 + 64, s.neighbours.shape[1] * 3 // 2 + 16
-    x = np.zeros((3, room), s.x.dtype)
-    x[:, : s.n] = s.x[:, : s.n]
+    number, room = s.x.dtype, s.source.size * 3 // 2 + 64
+    threads, some, width = s.neighbours.shape[0], s.near.shape[1] * 3 // 2, s.neighbours.shape[1] * 3 // 2
+    x = np.zeros(3 * room, number)
+    copy(s.x, x, 3 * s.n)
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
-        x, s.v, s.force, s.listed, np.zeros(room, np.uint32), np.zeros_like(x),
-        s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros_like(x),
-        np.zeros((s.n, width), np.uint32), s.count, s.total,
+        x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros_like(x),
+        s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room), number),
+        np.zeros((threads, some), np.uint32), np.zeros((threads, some), np.bool_),
+        np.zeros((threads, 3 * some), number), np.zeros((threads, width), np.uint32), s.start, s.count, s.total,
     )  # fmt: skip
+
+
+@compiled
+def copy(some, to, count):
+    """The first so many. Slices assigned to each other take Numba seconds to compile, for what they may complain of."""
+    for i in range(count):
+        to[i] = some[i]
 
 
 @compiled
 def wrap(s):
     """Bring the particles of a periodic box back into [0, L)."""
-    for k in range(3):
+    for i in range(s.n):
+        for k in range(3):
+            x = s.x[3 * i + k] - s.box[k] * np.floor(s.x[3 * i + k] / s.box[k])
+            s.x[3 * i + k] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
+
+
+@compiled
+def find_cells(s, total):
+    """In which cell each of the first so many lies."""
+    for i in range(total):
+        c = 0
+        rim = 1 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
+        for k in range(3):
+            place = int(np.floor(s.x[3 * i + k] / s.side[k])) + 1
+            c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
+        s.cell[i] = c
+
+
+@compiled
+def count_up(first, place, count):
+    """Where each place begins, if so many are put in order."""
+    first[:] = 0
+    for i in range(count):
+        first[place[i] + 1] += 1
+    for c in range(first.size - 1):
+        first[c + 1] += first[c]
+
+
+@compiled
+def sort_particles(s):
+    """Put the particles themselves in the order of their cells: who is near in space is then near in memory."""
+    find_cells(s, s.n)
+    count_up(s.first, s.cell, s.n)
+    for i in range(s.n):
+        s.inside[s.first[s.cell[i]]] = i
+        s.first[s.cell[i]] += 1
+    for some in (s.x, s.v):
+        copy(some, s.listed, 3 * s.n)
         for i in range(s.n):
-            x = s.x[k, i] - s.box[k] * np.floor(s.x[k, i] / s.box[k])
-            s.x[k, i] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
+            for k in range(3):
+                some[3 * i + k] = s.listed[3 * np.int64(s.inside[i]) + k]
+    for i in range(s.n):
+        s.inside[i] = s.id[s.inside[i]]
+    copy(s.inside, s.id, s.n)
 
 
 @compiled
@@ -167,16 +231,16 @@ def make_images(s):
     total = s.n
     for k in range(3):  # images of images too: along edges and at corners
         for i in range(total):  # not those that this direction adds
-            x = s.x[k, i]
-            for shift in (-s.box[k], s.box[k]):
-                if (shift > 0 and x < reach) or (shift < 0 and x >= s.box[k] - reach):
-                    if total == s.x.shape[1]:
+            x = s.x[3 * i + k]
+            for by in (-s.box[k], s.box[k]):
+                if (by > 0 and x < reach) or (by < 0 and x >= s.box[k] - reach):
+                    if total == s.source.size:
                         return False
                     for m in range(3):
-                        s.shift[m, total] = s.shift[m, i] if i >= s.n else 0.0
-                        s.x[m, total] = s.x[m, i]
-                    s.shift[k, total] += shift
-                    s.x[k, total] += shift
+                        s.shift[3 * total + m] = s.shift[3 * i + m] if i >= s.n else 0.0
+                        s.x[3 * total + m] = s.x[3 * i + m]
+                    s.shift[3 * total + k] += by
+                    s.x[3 * total + k] += by
                     s.source[total] = s.source[i] if i >= s.n else i
                     total += 1
     s.total[0] = total
@@ -187,56 +251,66 @@ def make_images(s):
 def sort_into_cells(s):
     """Counting sort of particles and images."""
     total = s.total[0]
-    s.first[:] = 0
+    find_cells(s, total)
+    count_up(s.first, s.cell, total)
     for i in range(total):
-        c = 0
-        rim = 2 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
-        for k in range(3):
-            place = int(np.floor(s.x[k, i] / s.side[k])) + 2
-            c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
-        s.cell[i] = c
-        s.first[c + 1] += 1
-    for c in range(s.first.size - 1):
-        s.first[c + 1] += s.first[c]
-    for i in range(total):
-        c = s.cell[i]
-        at = s.first[c]  # ends as the beginning of the next cell
-        s.first[c] += 1
+        at = s.first[s.cell[i]]  # ends as the beginning of the next cell
+        s.first[s.cell[i]] += 1
         s.inside[at] = i
         for k in range(3):
-            s.sorted[k, at] = s.x[k, i]
+            s.sorted[k, at] = s.x[3 * i + k]
     for c in range(s.first.size - 1, 0, -1):
         s.first[c] = s.first[c - 1]
     s.first[0] = 0
 
 
-@over_particles
-def list_neighbours(n, reach, x, cells, cell, first, inside, sorted, neighbours, count):
+@compiled
+def find_candidates(cell, cells, first, inside, sorted, candidates, x, y, z):
+    """Copy to one place all that lies in a cell and in the 26 around it; how many, or -1 without room."""
+    found = 0
+    for a in range(-1, 2):
+        for b in range(-1, 2):
+            c = cell + (a * cells[1] + b) * cells[2]
+            begin, end = first[c - 1], first[c + 2]  # three cells in a row along z
+            if found + end - begin > candidates.size:
+                return -1
+            for k in range(begin, end):
+                candidates[found] = inside[k]
+                x[found], y[found], z[found] = sorted[0, k], sorted[1, k], sorted[2, k]
+                found += 1
+    return found
+
+
+@over_pairs
+def list_neighbours(
+    n, reach, x, cells, cell, first, inside, sorted, candidates, near, copied, neighbours, start, count
+):
     """List all within reach of each particle; whether there was room."""
     reach2 = reach * reach
-    rows, columns = cells[1] * cells[2], cells[2]
+    threads, some = near.shape
     crowded = 0
-    for i in prange(n):
-        xi, yi, zi = x[0, i], x[1, i], x[2, i]
-        mine = neighbours[i]
-        found = 0
-        for a in range(-2, 3):
-            for b in range(-2, 3):
-                c = cell[i] + a * rows + b * columns
-                begin, end = first[c - 2], first[c + 3]  # five cells in a row along z
-                some = inside[begin:end]
-                xs, ys, zs = sorted[0, begin:end], sorted[1, begin:end], sorted[2, begin:end]
-                if found + some.size > mine.size:
-                    crowded += 1
-                    break
-                at = np.uint64(found)
-                for k in range(np.uint64(some.size)):  # no branch: what is not near is overwritten by the next
-                    dx, dy, dz = xi - xs[k], yi - ys[k], zi - zs[k]
-                    near = (dx * dx + dy * dy + dz * dz < reach2) & (some[k] != i)
-                    mine[at] = some[k]
-                    at += np.uint64(near)
-                found = np.int64(at)
-        count[i] = found
+    for part in prange(threads):
+        who, is_near, mine = candidates[part], near[part], neighbours[part]
+        xs, ys, zs = copied[part, :some], copied[part, some : 2 * some], copied[part, 2 * some :]
+        listed, found, here = np.uint64(0), 0, -1
+        for i in range(n * part // threads, n * (part + 1) // threads):
+            if cell[i] != here:  # the candidates of the last particle may do
+                here = cell[i]
+                found = find_candidates(here, cells, first, inside, sorted, who, xs, ys, zs)
+            if found < 0 or np.int64(listed) + found > mine.size:
+                crowded += 1
+                break
+            start[i] = listed
+            xi, yi, zi, own = x[3 * i], x[3 * i + 1], x[3 * i + 2], np.uint32(i)
+            # Two loops without a branch: one that runs in vectors, and one that keeps who is near. Where an index is
+            # unsigned it needs no test for being negative, which takes as long as the rest.
+            for k in range(np.uint64(found)):
+                dx, dy, dz = xi - xs[k], yi - ys[k], zi - zs[k]
+                is_near[k] = (dx * dx + dy * dy + dz * dz < reach2) & (who[k] != own)
+            for k in range(np.uint64(found)):
+                mine[listed] = who[k]
+                listed += np.uint64(is_near[k])
+            count[i] = np.int64(listed) - start[i]
     return crowded == 0
 
 
@@ -246,7 +320,7 @@ def moved_too_far(n, skin, x, listed):
     number = type(skin)
     most = number(0)
     for i in prange(n):
-        dx, dy, dz = x[0, i] - listed[0, i], x[1, i] - listed[1, i], x[2, i] - listed[2, i]
+        dx, dy, dz = x[3 * i] - listed[3 * i], x[3 * i + 1] - listed[3 * i + 1], x[3 * i + 2] - listed[3 * i + 2]
         most = max(most, dx * dx + dy * dy + dz * dz)
     return not most <= (number(0.5) * skin) ** 2
 
@@ -256,28 +330,33 @@ def move_images(n, total, x, source, shift):
     """Images follow their particles."""
     for i in prange(n, total):
         for k in range(3):
-            x[k, i] = x[k, source[i]] + shift[k, i]
+            x[3 * i + k] = x[3 * np.int64(source[i]) + k] + shift[3 * i + k]
 
 
 @over_pairs
-def forces(n, cutoff, x, neighbours, count, force):
+def forces(n, cutoff, x, copied, neighbours, start, count, force):
     """Force on each particle from its neighbours within the cutoff."""
-    cutoff2, nothing = cutoff * cutoff, type(cutoff)(0)
-    xs, ys, zs = x[0], x[1], x[2]
-    for i in prange(n):
-        xi, yi, zi = xs[i], ys[i], zs[i]
-        fx = fy = fz = nothing
-        mine = neighbours[i, : count[i]]
-        for k in range(mine.size):
-            j = np.uint64(mine[k])  # twice as fast as `for j in mine`
-            dx, dy, dz = xi - xs[j], yi - ys[j], zi - zs[j]
-            r2 = dx * dx + dy * dy + dz * dz
-            f_over_r = pair_force(r2)
-            f_over_r = f_over_r if r2 < cutoff2 else nothing
-            fx += f_over_r * dx
-            fy += f_over_r * dy
-            fz += f_over_r * dz
-        force[0, i], force[1, i], force[2, i] = fx, fy, fz
+    cutoff2, nothing, threads = cutoff * cutoff, type(cutoff)(0), neighbours.shape[0]
+    for part in prange(threads):
+        near = copied[part]
+        for i in range(n * part // threads, n * (part + 1) // threads):
+            mine = neighbours[part, start[i] : start[i] + count[i]]
+            # Copied to one place they are read in vectors, and faster than gathered from their own.
+            for k in range(mine.size):
+                j = 3 * np.int64(mine[k])
+                xj, yj, zj = x[j], x[j + 1], x[j + 2]
+                near[3 * k], near[3 * k + 1], near[3 * k + 2] = xj, yj, zj
+            xi, yi, zi = x[3 * i], x[3 * i + 1], x[3 * i + 2]
+            fx = fy = fz = nothing
+            for k in range(mine.size):
+                dx, dy, dz = xi - near[3 * k], yi - near[3 * k + 1], zi - near[3 * k + 2]
+                r2 = dx * dx + dy * dy + dz * dz
+                f_over_r = pair_force(r2)
+                f_over_r = f_over_r if r2 < cutoff2 else nothing
+                fx += f_over_r * dx
+                fy += f_over_r * dy
+                fz += f_over_r * dz
+            force[3 * i], force[3 * i + 1], force[3 * i + 2] = fx, fy, fz
 
 
 @compiled
@@ -285,17 +364,20 @@ def potential_and_virial(s):
     """Sums over the pairs, in float64: of their energy, and of r . f."""
     cutoff2 = s.cutoff[0] * s.cutoff[0]
     shift = pair_potential(cutoff2)
+    threads = s.neighbours.shape[0]
     potential = virial = 0.0
-    for i in range(s.n):
-        u = w = 0.0
-        for j in s.neighbours[i, : s.count[i]]:
-            dx, dy, dz = s.x[0, i] - s.x[0, j], s.x[1, i] - s.x[1, j], s.x[2, i] - s.x[2, j]
-            r2 = dx * dx + dy * dy + dz * dz
-            if r2 < cutoff2:
-                u += pair_potential(r2) - shift
-                w += pair_force(r2) * r2
-        potential += u
-        virial += w
+    for part in range(threads):
+        for i in range(s.n * part // threads, s.n * (part + 1) // threads):
+            u = w = 0.0
+            for neighbour in s.neighbours[part, s.start[i] : s.start[i] + s.count[i]]:
+                j = 3 * np.int64(neighbour)
+                dx, dy, dz = s.x[3 * i] - s.x[j], s.x[3 * i + 1] - s.x[j + 1], s.x[3 * i + 2] - s.x[j + 2]
+                r2 = dx * dx + dy * dy + dz * dz
+                if r2 < cutoff2:
+                    u += pair_potential(r2) - shift
+                    w += pair_force(r2) * r2
+            potential += u
+            virial += w
     return 0.5 * potential, 0.5 * virial  # each pair was met from both sides
 
 
@@ -322,15 +404,15 @@ def drift(n, box, periodic, dt, x, v):
     escaped, far = 0, type(dt)(100)
     for i in prange(n):
         for k in range(3):
-            to, speed = x[k, i] + dt * v[k, i], v[k, i]
+            to, speed = x[3 * i + k] + dt * v[3 * i + k], v[3 * i + k]
             if not abs(to) < far * box[k]:
                 escaped += 1
             elif not periodic:
                 while to < 0 or to > box[k]:
                     to = -to if to < 0 else box[k] + box[k] - to
                     speed = -speed
-                v[k, i] = speed
-            x[k, i] = to
+                v[3 * i + k] = speed
+            x[3 * i + k] = to
     return escaped == 0
 
 
@@ -338,27 +420,27 @@ def drift(n, box, periodic, dt, x, v):
 def kick(v, force, dt):
     """Half a time step of acceleration."""
     half = type(dt)(0.5) * dt
-    for i in prange(v.shape[1]):
-        for k in range(3):
-            v[k, i] += half * force[k, i]
+    for i in prange(v.size):
+        v[i] += half * force[i]
 
 
 @compiled
 def rebuild(s):
-    """Images, cells and neighbours anew, in a larger System if need be."""
+    """Particles sorted, and images, cells and neighbours anew, in a larger System if need be."""
     if s.periodic:
         wrap(s)
+    sort_particles(s)
     s.total[0] = s.n
     while True:
         if not s.periodic or make_images(s):
             sort_into_cells(s)
-            reach = s.cutoff[0] + s.skin[0]
             if list_neighbours(
-                s.n, reach, s.x, s.cells, s.cell, s.first, s.inside, s.sorted, s.neighbours, s.count
+                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.cell, s.first, s.inside, s.sorted,
+                s.candidates, s.near, s.copied, s.neighbours, s.start, s.count,
             ):  # fmt: skip
                 break
         s = grow(s)
-    s.listed[:] = s.x[:, : s.n]
+    copy(s.x, s.listed, 3 * s.n)
     return s
 
 
@@ -367,7 +449,7 @@ def advance(s, steps):
     """Velocity Verlet. Returns the System, which may have grown."""
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], s.x, s.neighbours, s.count, s.force)
+        forces(s.n, s.cutoff[0], s.x, s.copied, s.neighbours, s.start, s.count, s.force)
     for _ in range(steps):
         kick(s.v, s.force, s.dt[0])
         if not drift(s.n, s.box, s.periodic, s.dt[0], s.x, s.v):
@@ -376,7 +458,7 @@ def advance(s, steps):
             s = rebuild(s)
         else:
             move_images(s.n, s.total[0], s.x, s.source, s.shift)
-        forces(s.n, s.cutoff[0], s.x, s.neighbours, s.count, s.force)
+        forces(s.n, s.cutoff[0], s.x, s.copied, s.neighbours, s.start, s.count, s.force)
         kick(s.v, s.force, s.dt[0])
     return s
 
@@ -389,23 +471,11 @@ def advance_some(systems, first, end, steps):
         check_forces(s.force)
 
 
-def observe(system):
-    """The fields of one box, as the specification shapes them; sums in float64, which state() rounds."""
-    n, v = system.n, system.v
-    x = system.x[:, :n].copy()
-    if system.periodic:
-        wrap(system._replace(x=x))
-    kinetic = 0.5 * np.sum(v * v, dtype=float)
-    potential, virial = potential_and_virial(system)
-    free = max(n - 1, 1) if system.periodic else n
-    return {
-        "position": x.T,
-        "velocity": v.T,
-        "force": system.force.T,
-        "kinetic_energy": kinetic,
-        "potential_energy": potential,
-        "virial": virial,
-        "pressure": (2 * kinetic + virial) / (3 * np.prod(system.box, dtype=float)),
-        "temperature": 2 * kinetic / (3 * free),
-        "momentum": np.sum(v, axis=1, dtype=float),
-    }
+def observe(s):
+    """The fields of one box, as the specification shapes them and in the order in which it was loaded; in float64."""
+    back = np.argsort(s.id)
+    x, v, force = (a[: 3 * s.n].reshape(s.n, 3)[back] for a in (s.x, s.v, s.force))
+    if s.periodic:
+        x = wrapped(s.box, x)  # as precise as it is
+    box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))
+    return observed(box, s.periodic, x, v, force, *potential_and_virial(s))

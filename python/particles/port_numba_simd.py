@@ -288,7 +288,8 @@ def make_images(s):
                         total += 1
     s.total[0] = total
     for i in range(total, total + SPARE):
-        s.x[4 * i : 4 * i + 3] = 1e18 if s.x.itemsize == 4 else 1e150  # far away; the square is finite
+        for k in range(3):  # out of reach, but no farther: a force that underflows would take all lanes 100 cycles
+            s.x[4 * i + k] = s.box[k] + reach + reach
     return True
 
 

@@ -15,8 +15,8 @@ The steps are those of `Particles`, and all functions that are not here are its 
 """
 module ParticlesSIMDExt
 
-using Particles: Particles, System, Tuned, cell_at, cell_number, counting_sort!, norm2, place_at,
-    run_of_cells, xyz
+using Particles: Particles, System, Tuned, cell_at, cell_number, counting_sort!, norm2, nowhere, place_at,
+    run_of_cells, somebody, xyz
 using PrecompileTools: @compile_workload
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 using StaticArrays: SVector

@@ -1,23 +1,16 @@
 # Who is near whom, a vector of candidates at a time.
 
-"Where nobody is: the square is finite."
-far(::Type{T}) where {T} = sqrt(floatmax(T)) / 10
-
 "Nobody comes after the images, and until those who share the last list are as many as in any."
 function Particles.add_nobody!(system::TunedSystem{T}) where {T}
     (; position, velocity) = system
     share = Particles.members(Row{T})
-    nobody = Row{T}(far(T), far(T), far(T), 0)
-    push!(position, nobody)
+    push!(position, nowhere(system))
     while length(position) < share * cld(length(velocity), share)
-        push!(position, nobody)
+        push!(position, nowhere(system))
     end
     length(position) <= typemax(Int32) ÷ sizeof(Row{T}) ||
         throw(ArgumentError("particles and images are too many to be listed in 32 bits"))
 end
-
-"The particles and their images; behind them is nobody."
-somebody(system) = length(system.velocity) + length(system.images)
 
 "List the neighbours of the particles of a chunk, in whole vectors."
 Particles.list_neighbours!(system::TunedSystem{T}, chunk) where {T} = list_neighbours!(system, chunk, Val(lanes(T)))
