@@ -8,43 +8,35 @@ namespace particles {
 
 // Bring the particles of a periodic box back into it.
 inline void wrap(System& s) {
-    for (std::size_t k = 0; k < axes; ++k)
-        for (std::size_t i = 0; i < s.n; ++i) s.x[k][i] = wrapped(s.x[k][i], s.box[k]);
+    for (std::size_t i = 0; i < s.n; ++i)
+        for (std::size_t k = 0; k < axes; ++k) s.x[i][k] = wrapped(s.x[i][k], s.box[k]);
 }
 
 // Append the images within reach of the box.
 inline void make_images(System& s) {
-    for (auto* rows : {&s.x, &s.shift}) resize(*rows, s.n);
-    s.source.resize(s.n);
-    for (std::size_t i = 0; i < s.n; ++i) s.source[i] = static_cast<Index>(i);
+    s.x.resize(s.n);
+    s.source.clear();
+    s.shift.clear();
     for (std::size_t k = 0; s.periodic && k < axes; ++k) { // images of images too: along edges and at corners
-        const std::size_t present = s.source.size();       // without those that this direction adds
-        for (std::size_t i = 0; i < present; ++i) {
-            const Real x = s.x[k][i];
-            for (const Real shift : {-s.box[k], s.box[k]}) {
-                if (shift > 0 ? x >= s.reach() : x < s.box[k] - s.reach()) continue;
-                for (std::size_t m = 0; m < axes; ++m) {
-                    const Real by = s.shift[m][i] + (m == k ? shift : Real(0));
-                    const Real to = s.x[m][i] + (m == k ? shift : Real(0));
-                    s.shift[m].push_back(by);
-                    s.x[m].push_back(to);
-                }
-                s.source.push_back(s.source[i]);
+        const std::size_t present = s.x.size();            // without those that this direction adds
+        for (std::size_t i = 0; i < present; ++i)
+            for (const Real by : {-s.box[k], s.box[k]}) {
+                if (by > 0 ? s.x[i][k] >= s.reach() : s.x[i][k] < s.box[k] - s.reach()) continue;
+                Vector shift = i < s.n ? Vector{} : s.shift[i - s.n], to = s.x[i];
+                shift[k] = by;
+                to[k] += by;
+                s.source.push_back(i < s.n ? static_cast<Index>(i) : s.source[i - s.n]);
+                s.shift.push_back(shift);
+                s.x.push_back(to);
             }
-        }
     }
-    s.total = s.source.size();
+    s.total = s.x.size();
 }
 
 // Images follow their particles.
 inline void move_images(System& s) {
-    for (std::size_t k = 0; k < axes; ++k) {
-        Real* x = s.x[k].data();
-        const Real* shift = s.shift[k].data();
-        const Index* source = s.source.data();
-#pragma omp parallel for schedule(static)
-        for (Signed i = Signed(s.n); i < Signed(s.total); ++i) x[i] = x[source[i]] + shift[i];
-    }
+    for (std::size_t g = 0; g < s.source.size(); ++g)
+        for (std::size_t k = 0; k < axes; ++k) s.x[s.n + g][k] = s.x[s.source[g]][k] + s.shift[g][k];
 }
 
 } // namespace particles

@@ -9,42 +9,38 @@ namespace particles {
 // Half a time step of acceleration.
 inline void kick(System& s) {
     const Real half = s.dt / 2;
-    for (std::size_t k = 0; k < axes; ++k) {
-        Real* v = s.v[k].data();
-        const Real* force = s.force[k].data();
-#pragma omp parallel for schedule(static)
-        for (Signed i = 0; i < Signed(s.n); ++i) v[i] += half * force[i];
-    }
+    in_parallel(s.parts, [&s, half](const Part& part) {
+        for (std::size_t i = part.first; i < part.end; ++i)
+            for (std::size_t k = 0; k < axes; ++k) s.v[i][k] += half * s.force[i][k];
+    });
 }
 
 // Move by v dt; between walls, bounce until inside. Error if a particle was too fast.
 inline void drift(System& s) {
-    int astray = 0;
-    for (std::size_t k = 0; k < axes; ++k) {
-        const Real side = s.box[k], far = 100 * side, dt = s.dt;
-        Real *x = s.x[k].data(), *v = s.v[k].data();
-        const bool walls = !s.periodic;
-#pragma omp parallel for schedule(static) reduction(+ : astray)
-        for (Signed i = 0; i < Signed(s.n); ++i) {
-            Real to = x[i] + dt * v[i];
-            if (!(std::abs(to) < far)) { // what is not a number is astray too
-                ++astray;
-                continue;
+    in_parallel(s.parts, [&s](const Part& part) {
+        bool astray = false;
+        for (std::size_t i = part.first; i < part.end; ++i)
+            for (std::size_t k = 0; k < axes; ++k) {
+                const Real side = s.box[k];
+                Real to = s.x[i][k] + s.dt * s.v[i][k];
+                if (!(std::abs(to) < 100 * side)) { // what is not a number is astray too
+                    astray = true;
+                    continue;
+                }
+                while (!s.periodic && (to < 0 || to > side)) {
+                    to = to < 0 ? -to : side + side - to;
+                    s.v[i][k] = -s.v[i][k];
+                }
+                s.x[i][k] = to;
             }
-            while (walls && (to < 0 || to > side)) {
-                to = to < 0 ? -to : side + side - to;
-                v[i] = -v[i];
-            }
-            x[i] = to;
-        }
-    }
-    if (astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
+        if (astray) throw Error("a particle crossed the box many times in one step: the time step is too long");
+    });
 }
 
 // Error if a force is not finite.
 inline void check_forces(const System& s) {
-    for (const auto& row : s.force)
-        for (const Real f : row)
+    for (const Vector& force : s.force)
+        for (const Real f : force)
             if (!std::isfinite(f))
                 throw Error("a force is not finite: two particles are at one point, or the time step is too long");
 }
@@ -72,15 +68,12 @@ inline void begin(System& s) {
     advance(s, 0);
 }
 
-// Position, in the box, velocity and force of a particle.
+// Position, in the box, velocity and force of the particle that was the i-th when loaded.
 inline std::array<Vector, 3> of_particle(const System& s, std::size_t i) {
-    std::array<Vector, 3> rows;
-    for (std::size_t k = 0; k < axes; ++k) {
-        rows[0][k] = s.periodic ? wrapped(s.x[k][i], s.box[k]) : s.x[k][i];
-        rows[1][k] = s.v[k][i];
-        rows[2][k] = s.force[k][i];
-    }
-    return rows;
+    const std::size_t at = s.place[i];
+    Vector x = s.x[at];
+    for (std::size_t k = 0; s.periodic && k < axes; ++k) x[k] = wrapped(x[k], s.box[k]);
+    return {x, s.v[at], s.force[at]};
 }
 
 } // namespace particles

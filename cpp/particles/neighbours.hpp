@@ -5,92 +5,149 @@
 
 namespace particles {
 
-// Counting sort of particles and images; cells that follow each other along z adjoin.
-inline void sort_into_cells(System& s) {
-    s.cell.resize(s.total);
-    s.inside.resize(s.total);
-    resize(s.sorted, s.total);
+// Counting sort of the first so many, particles and images; cells that follow each other along z adjoin.
+inline void sort_into_cells(System& s, std::size_t count) {
+    s.cell.resize(count);
+    s.inside.resize(count);
+    s.sorted.resize(count);
     std::fill(s.first.begin(), s.first.end(), 0);
-    for (std::size_t i = 0; i < s.total; ++i) {
-        const Signed rim = i < s.n ? 2 : 0; // the outer cells are for images, also where a particle touches a wall
+    for (std::size_t i = 0; i < count; ++i) {
+        const Signed rim = i < s.n ? 1 : 0; // the outer cells are for images, also where a particle touches a wall
         std::size_t c = 0;
         for (std::size_t k = 0; k < axes; ++k) {
             const auto last = static_cast<Signed>(s.cells[k]) - 1 - rim;
-            const auto place = static_cast<Signed>(std::floor(s.x[k][i] / s.side[k])) + 2;
+            const auto place = static_cast<Signed>(std::floor(s.x[i][k] / s.side[k])) + 1;
             c = c * s.cells[k] + static_cast<std::size_t>(std::clamp(place, rim, last));
         }
         s.cell[i] = static_cast<Index>(c);
         ++s.first[c + 1];
     }
     for (std::size_t c = 1; c < s.first.size(); ++c) s.first[c] += s.first[c - 1];
-    for (std::size_t i = 0; i < s.total; ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
         const Index at = s.first[s.cell[i]]++; // ends as the beginning of the next cell
         s.inside[at] = static_cast<Index>(i);
-        for (std::size_t k = 0; k < axes; ++k) s.sorted[k][at] = s.x[k][i];
+        s.sorted[at] = s.x[i];
     }
     std::copy_backward(s.first.begin(), s.first.end() - 1, s.first.end());
     s.first[0] = 0;
 }
 
-// List all within reach of each particle; the room that the fullest row needs.
-inline std::size_t list_neighbours(System& s) {
-    const Real reach2 = s.reach() * s.reach();
-    const std::size_t columns = s.cells[2], rows = s.cells[1] * columns;
-    std::size_t needed = 0;
-#pragma omp parallel for schedule(static) reduction(max : needed)
-    for (Signed i = 0; i < Signed(s.n); ++i) {
-        const Real xi = s.x[0][i], yi = s.x[1][i], zi = s.x[2][i];
-        Index* mine = s.neighbours.data() + std::size_t(i) * s.width;
-        std::size_t found = 0;
-        for (std::size_t a = 0; a < 5; ++a)
-            for (std::size_t b = 0; b < 5; ++b) {
-                const std::size_t c = s.cell[i] + a * rows + b * columns - 2 * rows - 2 * columns;
-                const Index begin = s.first[c - 2], end = s.first[c + 3]; // five cells in a row along z
-                needed = std::max(needed, found + (end - begin));
-                if (found + (end - begin) > s.width) continue;
-                for (Index k = begin; k < end; ++k) { // no branch: what is not near is overwritten by the next
-                    const Real dx = xi - s.sorted[0][k], dy = yi - s.sorted[1][k], dz = zi - s.sorted[2][k];
-                    mine[found] = s.inside[k];
-                    found += (dx * dx + dy * dy + dz * dz < reach2) & (s.inside[k] != Index(i));
-                }
-            }
-        s.count[i] = static_cast<Index>(found);
-    }
-    return needed;
+// Put the particles themselves in the order of their cells: who is near in space is then near in memory.
+inline void sort_particles(System& s) {
+    sort_into_cells(s, s.n);
+    std::copy_n(s.sorted.begin(), s.n, s.x.begin());
+    for (std::size_t i = 0; i < s.n; ++i) s.sorted[i] = s.v[s.inside[i]];
+    std::copy_n(s.sorted.begin(), s.n, s.v.begin());
+    for (std::size_t i = 0; i < s.n; ++i) s.inside[i] = s.id[s.inside[i]];
+    s.id = s.inside;
+    for (std::size_t i = 0; i < s.n; ++i) s.place[s.id[i]] = static_cast<Index>(i);
 }
 
-// Images, cells and neighbours anew, in more room if need be.
+// Copy to one place all that is within reach of the box around the particles of a cell, and count it.
+inline std::size_t find_candidates(const System& s, std::size_t cell, Part& part) {
+    Vector low = s.sorted[s.first[cell]], high = low;
+    for (Index k = s.first[cell]; k < s.first[cell + 1]; ++k)
+        for (std::size_t axis = 0; axis < axes; ++axis) {
+            low[axis] = std::min(low[axis], s.sorted[k][axis]);
+            high[axis] = std::max(high[axis], s.sorted[k][axis]);
+        }
+    std::size_t found = 0;
+    const std::size_t columns = s.cells[2], rows = s.cells[1] * columns;
+    for (std::size_t a = 0; a < 3; ++a)
+        for (std::size_t b = 0; b < 3; ++b) {
+            const std::size_t c = cell + a * rows + b * columns - rows - columns;
+            const Index begin = s.first[c - 1], end = s.first[c + 2]; // three cells in a row along z
+            if (const std::size_t room = found + (end - begin); room > part.near.size()) {
+                for (auto& along : part.where) along.resize(2 * room);
+                part.candidates.resize(2 * room);
+                part.near.resize(2 * room);
+            }
+            for (Index k = begin; k < end; ++k) { // no branch: what is not near is overwritten by the next
+                const Vector x = s.sorted[k];
+                Vector beside;
+                for (std::size_t axis = 0; axis < axes; ++axis) {
+                    part.where[axis][found] = x[axis];
+                    beside[axis] = x[axis] - std::clamp(x[axis], low[axis], high[axis]);
+                }
+                part.candidates[found] = s.inside[k];
+                found += square(beside) < s.reach() * s.reach();
+            }
+        }
+    return found;
+}
+
+// List all within reach of each particle.
+inline void list_neighbours(System& s) {
+    in_parallel(s.parts, [&s](Part& part) {
+        const Real reach2 = s.reach() * s.reach();
+        std::size_t listed = 0, most = 0, found = 0, here = s.first.size();
+        part.begin.assign(1, 0);
+        for (std::size_t i = part.first; i < part.end; ++i) {
+            if (here != s.cell[i]) { // the candidates of the last particle may do
+                here = s.cell[i];
+                found = find_candidates(s, here, part);
+            }
+            if (listed + found > part.neighbours.size()) part.neighbours.resize(2 * (listed + found));
+            const Real *x = part.where[0].data(), *y = part.where[1].data(), *z = part.where[2].data();
+            const auto [xi, yi, zi] = s.x[i];
+            const Index* who = part.candidates.data();
+            unsigned char* near = part.near.data();
+            // Two loops without a branch: one that runs in vectors, and one that keeps who is near.
+            for (std::size_t k = 0; k < found; ++k) {
+                const Real dx = xi - x[k], dy = yi - y[k], dz = zi - z[k];
+                near[k] = (dx * dx + dy * dy + dz * dz < reach2) & (who[k] != Index(i));
+            }
+            Index* mine = part.neighbours.data();
+            for (std::size_t k = 0; k < found; ++k) {
+                mine[listed] = who[k];
+                listed += near[k];
+            }
+            most = std::max(most, listed - part.begin.back());
+            part.begin.push_back(listed);
+        }
+        if (most > part.copied.size()) part.copied.resize(most);
+        std::copy(s.x.begin() + Signed(part.first), s.x.begin() + Signed(part.end), s.listed.begin() + Signed(part.first));
+    });
+}
+
+// Images, cells and neighbours anew.
 inline void rebuild(System& s) {
     if (s.periodic) wrap(s);
+    sort_particles(s);
     make_images(s);
-    sort_into_cells(s);
-    for (std::size_t needed; (needed = list_neighbours(s)) > s.width;) {
-        s.width = needed + needed / 2;
-        s.neighbours.resize(s.n * s.width);
-    }
-    for (std::size_t k = 0; k < axes; ++k) std::copy_n(s.x[k].begin(), s.n, s.listed[k].begin());
+    sort_into_cells(s, s.total);
+    list_neighbours(s);
+}
+
+// Call act(i, j) for each particle i and each j in its list.
+template <class Action>
+void for_each_listed(const System& s, const Action& act) {
+    for (const Part& part : s.parts)
+        for (std::size_t i = part.first; i < part.end; ++i)
+            for (std::size_t m = part.begin[i - part.first]; m < part.begin[i - part.first + 1]; ++m)
+                act(i, part.neighbours[m]);
 }
 
 // Error if two particles are at one point.
 inline void check_distinct(const System& s) {
-    for (std::size_t i = 0; i < s.n; ++i)
-        for (std::size_t m = 0; m < s.count[i]; ++m) {
-            const std::size_t j = s.source[s.neighbours[i * s.width + m]];
-            bool same = i != j;
-            for (std::size_t k = 0; same && k < axes; ++k)
-                same = rounded(s.x[k][i], s.box[k], s.periodic) == rounded(s.x[k][j], s.box[k], s.periodic);
-            if (same) refuse_one_point(i, j);
-        }
+    for_each_listed(s, [&s](std::size_t i, std::size_t j) {
+        if (j >= s.n) j = s.source[j - s.n];
+        bool same = i != j;
+        for (std::size_t k = 0; same && k < axes; ++k)
+            same = rounded(s.x[i][k], s.box[k], s.periodic) == rounded(s.x[j][k], s.box[k], s.periodic);
+        if (same) refuse_one_point(s.id[i], s.id[j]);
+    });
 }
 
 // Whether two particles can have come within the cutoff that are not in the list.
-inline bool moved_too_far(const System& s) {
+inline bool moved_too_far(System& s) {
+    in_parallel(s.parts, [&s](Part& part) {
+        Real most = 0;
+        for (std::size_t i = part.first; i < part.end; ++i) most = std::max(most, square(s.x[i] - s.listed[i]));
+        part.moved2 = most;
+    });
     Real most = 0;
-#pragma omp parallel for schedule(static) reduction(max : most)
-    for (Signed i = 0; i < Signed(s.n); ++i) {
-        const Real dx = s.x[0][i] - s.listed[0][i], dy = s.x[1][i] - s.listed[1][i], dz = s.x[2][i] - s.listed[2][i];
-        most = std::max(most, dx * dx + dy * dy + dz * dz);
-    }
+    for (const Part& part : s.parts) most = std::max(most, part.moved2);
     return !(most <= s.skin * s.skin / 4);
 }
 

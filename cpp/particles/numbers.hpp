@@ -24,15 +24,9 @@ using Signed = std::ptrdiff_t; // of a parallel loop
 
 constexpr std::size_t axes = 3;
 using Vector = std::array<Real, axes>;
-// A row for each axis: neighbouring particles then lie side by side in a vector register.
-using Coordinates = std::array<std::vector<Real>, axes>;
 
 // A complaint about what was given; its text is one sentence.
 using Error = std::runtime_error;
-
-inline void resize(Coordinates& rows, std::size_t columns) {
-    for (auto& row : rows) row.resize(columns);
-}
 
 inline std::filesystem::path path_of(const std::filesystem::path& folder, const std::string& name) {
     return folder / (name + (sizeof(Real) == 4 ? ".f32" : ".f64"));

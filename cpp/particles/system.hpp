@@ -3,11 +3,26 @@
 
 #include <cmath>
 
+#include <omp.h>
+
+#include "parallel.hpp"
 #include "parameters.hpp"
 
 namespace particles {
 
-constexpr Real widest_skin = Real(0.4); // how far beyond the cutoff neighbours are listed; any value is right
+constexpr Real widest_skin = Real(0.3); // how far beyond the cutoff neighbours are listed; any value is right
+
+// A share of the particles, on which one thread works, and their lists: each begins where the one before it ends.
+struct Part {
+    std::size_t first, end;              // which particles
+    std::vector<Index> neighbours;       // particles and images
+    std::vector<std::size_t> begin;      // where each list begins, and the last ends
+    std::vector<Index> candidates;       // who may be a neighbour of the particles of one cell
+    std::array<std::vector<Real>, axes> where; // they are
+    std::vector<unsigned char> near;     // whether they are neighbours of the particle that is looked at
+    std::vector<Vector> copied;          // positions of the neighbours of one particle
+    Real moved2;                         // squared, the furthest that one moved since it was listed
+};
 
 struct System {
     std::size_t n; // particles
@@ -15,51 +30,54 @@ struct System {
     bool periodic;
     Real cutoff, skin, dt;
 
-    Coordinates x;             // positions, of the particles and after them of their images
-    Coordinates v, force;      // of the particles
-    Coordinates listed;        // where they were when the neighbours were listed
-    std::vector<Index> source; // the particle of which each is an image; particles are their own
-    Coordinates shift;         // of the images, from their particles
-    std::size_t total;         // particles and images
+    std::vector<Vector> x;        // positions, of the particles and after them of their images
+    std::vector<Vector> v, force; // of the particles
+    std::vector<Vector> listed;   // where they were when the neighbours were listed
+    std::vector<Index> id;        // particles are sorted: which this one was when loaded
+    std::vector<Index> place;     // where the one is that was the i-th then
+    std::vector<Index> source;    // the particle of which each image is one
+    std::vector<Vector> shift;    // by what
+    std::size_t total;            // particles and images
 
-    std::array<std::size_t, axes> cells; // along each axis, with two more on every side for the images
+    std::array<std::size_t, axes> cells; // along each axis, with one more on every side for the images
     Vector side;                         // of a cell
     std::vector<Index> cell;             // in which each lies
     std::vector<Index> first;            // where each cell begins in `inside`
     std::vector<Index> inside;           // particles and images in the order of their cells
-    Coordinates sorted;                  // their positions in that order
+    std::vector<Vector> sorted;          // their positions in that order
 
-    std::vector<Index> neighbours; // a row of `width` for each particle
-    std::vector<Index> count;      // of neighbours
-    std::size_t width;
+    std::vector<Part> parts;
 
     Real reach() const { return cutoff + skin; }
 
     System(const Parameters& p, const Real* position, const Real* velocity)
         : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),
-          dt(p.dt), total(p.particles) {
-        for (auto* rows : {&x, &v, &force, &listed, &shift}) resize(*rows, n);
-        for (std::size_t i = 0; i < n; ++i)
-            for (std::size_t k = 0; k < axes; ++k) {
-                x[k][i] = position[axes * i + k];
-                v[k][i] = velocity[axes * i + k];
-            }
-        // No more than a few cells for each particle, however thin the gas; none smaller than half the reach.
-        const Real most = std::max(Real(1), 2 * std::cbrt(Real(n)));
+          dt(p.dt), x(n), v(n), force(n), listed(n), id(n), place(n), total(n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            std::copy_n(position + axes * i, axes, x[i].begin());
+            std::copy_n(velocity + axes * i, axes, v[i].begin());
+            id[i] = place[i] = static_cast<Index>(i);
+        }
+        // No more cells than particles, however thin the gas; none smaller than the reach.
+        const Real most = std::max(Real(1), std::cbrt(Real(n)));
         std::size_t cubes = 1;
-        double density = double(n);
         for (std::size_t k = 0; k < axes; ++k) {
-            const Real along = std::floor(std::clamp(box[k] / (reach() / 2), Real(1), most));
-            cells[k] = static_cast<std::size_t>(along) + 4;
-            side[k] = std::max(box[k] / along, reach() / 2);
+            const Real along = std::floor(std::clamp(box[k] / reach(), Real(1), most));
+            cells[k] = static_cast<std::size_t>(along) + 2;
+            side[k] = std::max(box[k] / along, reach());
             cubes *= cells[k];
-            density /= box[k];
         }
         first.resize(cubes + 1);
-        count.resize(n);
-        width = static_cast<std::size_t>(std::min(27.0 * n, 6 * density * std::pow(reach(), 3))) + 16;
-        neighbours.resize(n * width);
+        const std::size_t of = p.boxes == 1 ? std::size_t(omp_get_max_threads()) : 1;
+        for (std::size_t part = 0; part < of; ++part) {
+            parts.emplace_back().first = n * part / of;
+            parts.back().end = n * (part + 1) / of;
+        }
     }
 };
+
+// The numbers of a point or a vector, one after the other.
+inline Vector operator-(const Vector& a, const Vector& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
+inline Real square(const Vector& d) { return d[0] * d[0] + d[1] * d[1] + d[2] * d[2]; }
 
 } // namespace particles

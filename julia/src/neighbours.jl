@@ -141,7 +141,7 @@ function list_neighbours!(system, chunk)
     @inbounds for (m, i) in enumerate(chunk.particles)
         here = position[i]
         if cell != (cell = cell_at(cells, here))      # the candidates of the last particle may do
-            found = find_candidates!(candidates, cells, cell)
+            found = find_candidates!(candidates, cells, cell, reach2)
         end
         if listed + found + MOST_LANES > length(neighbours)
             resize!(neighbours, 2 * (listed + found + MOST_LANES))
@@ -164,22 +164,36 @@ function list_neighbours!(system, chunk)
     most <= length(copied) || resize!(copied, most)
 end
 
-"Copy to one place all that lies in a cell and in the 26 around it, and count it."
-function find_candidates!(candidates, cells, cell)
-    (; point, x, y, z, near) = candidates
+"Copy to one place all that is within reach of the box around the particles of a cell, and count it."
+function find_candidates!(candidates, cells, cell, reach2)
+    (; point, x, y, z) = candidates
+    low, high = bounds(cells, cell)
     found = 0
     for a in -cells.span:cells.span, b in -cells.span:cells.span
         first, last = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
         room = found + last - first + 1
         room <= length(point) || reserve!(candidates, 2room)
         @inbounds for k in first:last
-            found += 1
-            point[found] = cells.order[k]
-            x[found], y[found], z[found] = cells.x[k], cells.y[k], cells.z[k]
+            there = place(cells, k)
+            point[found+1] = cells.order[k]
+            x[found+1], y[found+1], z[found+1] = there
+            found += norm2(there - clamp.(there, low, high)) < reach2
         end
     end
     return found
 end
+
+"The corners of the box around the points of a cell."
+function bounds(cells, cell)
+    first, last = run_of_cells(cells, cell, cell)
+    low = high = place(cells, first)
+    for k in first+1:last
+        low, high = min.(low, place(cells, k)), max.(high, place(cells, k))
+    end
+    return low, high
+end
+
+@inline place((; x, y, z), k) = @inbounds SVector(x[k], y[k], z[k])
 
 "First and last `k` of the points in cells that follow each other along z: in one and those up to the span around it."
 @inline run_of_cells(cells, cell) = run_of_cells(cells, cell - cells.span, cell + cells.span)

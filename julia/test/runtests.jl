@@ -481,7 +481,7 @@ end
             Particles.kick! => (system, chunk), Particles.drift! => (system, chunk),
             Particles.forces! => (system, chunk), Particles.list_neighbours! => (system, chunk),
             Particles.potential_and_virial! => (sums, sums, system, chunk),
-            Particles.find_candidates! => (Particles.Candidates{Float32}, Particles.Cells{Float32}, Int),
+            Particles.find_candidates! => (Particles.Candidates{Float32}, Particles.Cells{Float32}, Int, Float32),
             Particles.wrap! => (system,), Particles.make_images! => (system,),
             Particles.move_images! => (system,), Particles.sort_into_cells! => (system,),
             Particles.renumber! => (system,), Particles.rank! => (system,), Particles.moved_too_far => (system,),

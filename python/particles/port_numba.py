@@ -35,7 +35,7 @@ from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed, stacked, wrapped
 
-SKIN = 0.4
+SKIN = 0.3
 
 # Of what Numba can start threads with, it prefers TBB, which does not wait for a thread that another program keeps from
 # its processor before it begins; but the package on PyPI has it where no loader looks.
@@ -265,20 +265,34 @@ def sort_into_cells(s):
 
 
 @compiled
-def find_candidates(cell, cells, first, inside, sorted, candidates, x, y, z):
-    """Copy to one place all that lies in a cell and in the 26 around it; how many, or -1 without room."""
-    found = 0
+def find_candidates(cell, reach2, cells, first, inside, sorted, candidates, xs, ys, zs):
+    """Copy to one place all that is within reach of the box around the particles of a cell; how many, or -1 without
+    room."""
+    left, right = bounds(sorted[0, first[cell] : first[cell + 1]])
+    front, back = bounds(sorted[1, first[cell] : first[cell + 1]])
+    low, high = bounds(sorted[2, first[cell] : first[cell + 1]])
+    found = np.uint64(0)
     for a in range(-1, 2):
         for b in range(-1, 2):
             c = cell + (a * cells[1] + b) * cells[2]
             begin, end = first[c - 1], first[c + 2]  # three cells in a row along z
-            if found + end - begin > candidates.size:
+            if np.int64(found) + end - begin > candidates.size:
                 return -1
-            for k in range(begin, end):
-                candidates[found] = inside[k]
-                x[found], y[found], z[found] = sorted[0, k], sorted[1, k], sorted[2, k]
-                found += 1
-    return found
+            for k in range(np.uint64(begin), np.uint64(end)):
+                x, y, z = sorted[0, k], sorted[1, k], sorted[2, k]
+                candidates[found], xs[found], ys[found], zs[found] = inside[k], x, y, z
+                dx, dy, dz = x - min(max(x, left), right), y - min(max(y, front), back), z - min(max(z, low), high)
+                found += np.uint64(dx * dx + dy * dy + dz * dz < reach2)  # what is not near is overwritten by the next
+    return np.int64(found)
+
+
+@compiled
+def bounds(some):
+    """The least and the greatest of some numbers."""
+    least = greatest = some[0]
+    for x in some:
+        least, greatest = min(least, x), max(greatest, x)
+    return least, greatest
 
 
 @over_pairs
@@ -296,7 +310,7 @@ def list_neighbours(
         for i in range(n * part // threads, n * (part + 1) // threads):
             if cell[i] != here:  # the candidates of the last particle may do
                 here = cell[i]
-                found = find_candidates(here, cells, first, inside, sorted, who, xs, ys, zs)
+                found = find_candidates(here, reach2, cells, first, inside, sorted, who, xs, ys, zs)
             if found < 0 or np.int64(listed) + found > mine.size:
                 crowded += 1
                 break

@@ -23,7 +23,7 @@ from numba import prange
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed, stacked, wrapped
-from particles.port_numba import SKIN, about, pair_force, pair_potential
+from particles.port_numba import about, pair_force, pair_potential
 from particles.vectors import (
     LANES,
     LANES_32,
@@ -39,6 +39,7 @@ from particles.vectors import (
 
 __all__ = ["about", "load", "run", "state"]
 
+SKIN = 0.4
 SPARE = 8  # rows of nobody at the end: as many as share a list at most
 NUMBERS = np.arange(LANES_32, dtype=np.uint32)
 
