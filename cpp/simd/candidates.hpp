@@ -19,16 +19,17 @@ struct Candidates {
 };
 
 // Write those of the run [begin, end) in cell order whose square distance, which apart2(x, y, z) computes, may be within
-// the reach, but for `self`; and say how many.
+// the reach, but for those who share the list, whose rows begin at `own` and behind it; and say how many.
 template <class Apart2>
-std::size_t list_run(const Candidates& all, Index begin, Index end, Index self, Index* out, const Apart2& apart2) {
+std::size_t list_run(const Candidates& all, Index begin, Index end, Index own, Index* out, const Apart2& apart2) {
     std::size_t found = 0;
 #ifdef __AVX512F__
     for (Index k = begin; k < end; k += at_a_time) {
         const __m512 r2 = apart2(_mm512_loadu_ps(all.x + k), _mm512_loadu_ps(all.y + k), _mm512_loadu_ps(all.z + k));
         const __m512i some = _mm512_loadu_si512(all.inside + k);
         const auto in_run = static_cast<__mmask16>(~(~0U << std::min(end - k, Index(at_a_time))));
-        const auto other = _mm512_mask_cmpneq_epi32_mask(in_run, some, _mm512_set1_epi32(static_cast<int>(self)));
+        const __m512i behind = _mm512_sub_epi32(some, _mm512_set1_epi32(static_cast<int>(own)));
+        const auto other = _mm512_mask_cmpge_epu32_mask(in_run, behind, _mm512_set1_epi32(4 * members));
         const auto near = _mm512_mask_cmp_ps_mask(other, r2, _mm512_set1_ps(all.reach2), _CMP_NGE_UQ);
         // by way of a register: some processors take a hundred cycles to compress into memory
         _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(near, some));
@@ -42,7 +43,7 @@ std::size_t list_run(const Candidates& all, Index begin, Index end, Index self, 
         const Index left = end - k;
         for (Index m = 0; m < left && m < at_a_time; ++m) { // no branch: what is not near is overwritten by the next
             out[found] = all.inside[k + m];
-            found += !far[m] & (all.inside[k + m] != self);
+            found += !far[m] & (all.inside[k + m] - own >= 4 * members);
         }
     }
 #endif

@@ -84,15 +84,31 @@ inline Columns neighbours(const Real* x, const Index* j) {
 }
 
 // Of the neighbours in a vector, a bit for each that is near to any member.
-inline unsigned any(Wholes near) {
+inline unsigned any_near(Lanes r2, Lanes reach2) {
 #ifdef __AVX512F__
-    const unsigned bits = _mm512_test_epi32_mask(__m512i(near), __m512i(near));
-    return unsigned((bits & 0xff) != 0) | unsigned((bits >> 8) != 0) << 1;
+    const unsigned bits = _mm512_cmp_ps_mask(__m512(r2), __m512(reach2), _CMP_LT_OQ);
+    return unsigned((bits & 0xff) != 0) | unsigned(bits > 0xff) << 1;
 #else
+    const Wholes near = r2 < reach2;
     Whole one = 0;
     for (std::size_t l = 0; l < lanes; ++l) one |= near[l];
     return one != 0;
 #endif
+}
+
+// The sums of those lanes that are of one member, as rows: first four members' and last four.
+inline std::array<FourRows, 2> rows_of(const Columns& f) {
+    typedef Real Members __attribute__((vector_size(members * sizeof(Real))));
+    const auto sum = [](Lanes along) {
+        Members halves[at_once];
+        std::memcpy(halves, &along, sizeof along);
+        return at_once == 2 ? halves[0] + halves[at_once - 1] : halves[0];
+    };
+    const Members x = sum(f.x), y = sum(f.y), z = sum(f.z), none{};
+    const auto xy = __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const auto z0 = __builtin_shufflevector(z, none, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return {__builtin_shufflevector(xy, z0, 0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27),
+            __builtin_shufflevector(xy, z0, 4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23, 31)};
 }
 
 // How far each of `at` is outside of what goes from `low` to `high`.
@@ -102,20 +118,21 @@ T beyond(T at, float low, float high) {
     return most > 0 ? most : T{};
 }
 
-// Of those listed at [members, listed) for the cluster of the particles [first, end), keep whom any member reaches, and who
-// is none; how long the list is then.
+// Of those listed at [members, listed) for the cluster of the particles [first, end), keep whom any member reaches; how
+// long the list is then.
 inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end, Index* mine, std::size_t listed) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
-    const Columns here = members_from(&s.x[first]);
+    Columns here = members_from(&s.x[first]);
     const Lanes reach2 = splat(s.reach() * s.reach());
-    const Wholes among = member_of_lane() < Whole(end - first); // the rows behind the last particle are none of its cluster
+    const Wholes others = member_of_lane() >= Whole(end - first); // the rows behind the last particle are none of its cluster
+    here = {others ? here.x[0] : here.x, others ? here.y[0] : here.y, others ? here.z[0] : here.z};
     std::size_t kept = members;
     for (std::size_t k = members; k < listed; k += at_once) {
-        unsigned near = any((square(here - neighbours(x, mine + k)) < reach2) & among);
+        unsigned near = any_near(square(here - neighbours(x, mine + k)), reach2);
         for (std::size_t m = 0; m < at_once; ++m, near >>= 1) {
             const Index j = mine[k + m];
             mine[kept] = j; // no branch: whom none reaches is overwritten by the next
-            kept += near & unsigned(j / (4 * members) != first / members);
+            kept += near & 1;
         }
     }
     return kept;
@@ -145,7 +162,7 @@ inline void list_neighbours(System& s) {
                     const std::size_t row = (a * s.cells[1] + b) * s.cells[2];
                     const Index begin = all.first[row + from[2]], end = all.first[row + to[2] + 1];
                     Index* out = room_for(part, found, end - begin);
-                    found += list_run(all, begin, end, nobody, out, [&](auto xs, auto ys, auto zs) {
+                    found += list_run(all, begin, end, Index(4 * first), out, [&](auto xs, auto ys, auto zs) {
                         const auto dx = beyond(xs, low[0], high[0]), dy = beyond(ys, low[1], high[1]);
                         const auto dz = beyond(zs, low[2], high[2]);
                         return dx * dx + dy * dy + dz * dz;
@@ -171,19 +188,19 @@ inline void forces(System& s, bool and_kick) {
     in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
         for (std::size_t c = part.first; c < part.end; ++c) {
-            const std::size_t first = members * c, last = std::min(first + members, s.n);
+            const std::size_t first = members * c;
             const Columns here = members_from(&s.x[first]);
             const Index* end = mine + part.begin[c - part.first + 1];
             Columns f{};
             for (Whole k = 0; k < Whole(members); k += at_once, j += at_once)
                 pull(f, here - neighbours(x, j), [&](Lanes r2) { return (r2 < cutoff2) & (seen != k); });
             for (; j < end; j += at_once) pull(f, here - neighbours(x, j), [&](Lanes r2) { return r2 < cutoff2; });
-            for (std::size_t at = first; at < last; ++at) {
-                Row force{};
-                for (std::size_t l = at - first; l < lanes; l += members) force += Row{f.x[l], f.y[l], f.z[l], 0};
-                s.force[at] = force;
-                s.v[at] += half * force;
-            }
+            const auto force = rows_of(f);
+            FourRows v[2];
+            std::memcpy(v, &s.v[first], sizeof v);
+            for (std::size_t k = 0; k < 2; ++k) v[k] += half * force[k];
+            std::memcpy(&s.v[first], v, sizeof v);
+            std::memcpy(&s.force[first], force.data(), sizeof v);
         }
     });
 }

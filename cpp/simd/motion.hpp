@@ -2,6 +2,8 @@
 #pragma once
 
 #include "../particles/pairs.hpp"
+#include <span>
+
 #include "neighbours.hpp"
 
 namespace particles {
@@ -44,7 +46,7 @@ inline bool kick_and_drift(System& s) {
 
 // Error if a force is not finite.
 inline void check_forces(const System& s) {
-    for (const Row f : s.force)
+    for (const Row f : std::span(s.force).first(s.n))
         if (!std::isfinite(f[0] + f[1] + f[2]))
             throw Error("a force is not finite: two particles are at one point, or the time step is too long");
 }

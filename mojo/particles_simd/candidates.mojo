@@ -17,13 +17,13 @@ def list_run(
     low: Vec,
     high: Vec,
     run: Tuple[Int, Int],
-    itself: Int32,
+    own: Int32,
     listed: Int,
 ) -> Int:
     """Add those of a run that may be within reach of this box to the list of a part.
 
-    Where lists are of one particle, that is where it is. The rows of those listed, of whom
-    `itself` is none, are written after those that are `listed`; how many they are.
+    Where lists are of one particle, that is where it is. The rows of those listed, but for those who share
+    the list, whose rows begin at `own` and behind it, are written after those that are `listed`; how many they are.
     """
     var first, end = run
     ref part = system.parts.unsafe_get(number)
@@ -42,7 +42,8 @@ def list_run(
         var dz = apart(z.unsafe_load[width=AT_A_TIME](k), least[2], most[2])
         var some = member.unsafe_load[width=AT_A_TIME](k)
         # What is not a number may be near.
-        var near = ~(dx * dx + dy * dy + dz * dz).ge(reach2) & some.ne(itself)
+        var near = ~(dx * dx + dy * dy + dz * dz).ge(reach2)
+        near &= (some - own).cast[DType.uint32]().ge(UInt32(4 * MEMBERS))
         near &= iota[DType.int32, AT_A_TIME]().lt(Int32(end - k))
         found += pack(neighbour.unsafe_offset(listed + found), some, near)
     return found

@@ -5,7 +5,7 @@ wide for the neighbours of one, is filled. After S. Páll and B. Hess, Comput. P
 Commun. 184, 2641 (2013), with particles in place of clusters as neighbours.
 """
 
-from particles.arrays import Real, Vec
+from particles.arrays import PRECISION, Real, Vec
 from std.math import cbrt, iota
 from std.memory import pack_bits
 
@@ -102,7 +102,9 @@ def list_neighbours(mut system: System, number: Int):
                     Int(system.start.unsafe_get(row + lowest[2])),
                     Int(system.start.unsafe_get(row + highest[2] + 1)),
                 )
-                found += list_run(system, number, low, high, run, nobody, found)
+                found += list_run(
+                    system, number, low, high, run, Int32(4 * first), found
+                )
         system.parts[number].make_room(found, 0)
         # To fill the last vector, here and below.
         system.parts[number].neighbour[found] = nobody
@@ -121,31 +123,32 @@ def keep_near(
     begin: Int,
     listed: Int,
 ) -> Int:
-    """Of those listed behind the members, keep whom any member reaches, and who is none.
+    """Of those listed behind the members, keep whom any member reaches.
 
     The list begins at `begin`; where it then ends.
     """
     var reach2 = system.reach() * system.reach()
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
     var xi, yi, zi = members(x, first)
-    var cluster = UInt32(first // MEMBERS)
     var mine = system.parts.unsafe_get(number).neighbour.unsafe_ptr()
     # The rows behind the last particle are none of its cluster.
-    var among = (iota[DType.int32, LANES]() % Rows(Int32(MEMBERS))).lt(
+    var others = (iota[DType.int32, LANES]() % Rows(Int32(MEMBERS))).ge(
         Int32(end - first)
     )
+    xi = others.select(Lanes(xi[0]), xi)
+    yi = others.select(Lanes(yi[0]), yi)
+    zi = others.select(Lanes(zi[0]), zi)
     var kept = begin + MEMBERS
     for k in range(begin + MEMBERS, listed, AT_ONCE):
         var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
         var dx, dy, dz = xi - xj, yi - yj, zi - zj
-        var near = (dx * dx + dy * dy + dz * dz).le(reach2) & among
+        var near = (dx * dx + dy * dy + dz * dz).le(reach2)
         var bits = Int(pack_bits(near))
         comptime for m in range(AT_ONCE):
             var j = mine[unsafe_offset=k + m]
             # No branch: whom none reaches is overwritten by the next.
             mine[unsafe_offset=kept] = j
-            var any = (bits >> (m * MEMBERS)) % (1 << MEMBERS) != 0
-            kept += Int(any & (UInt32(j) // UInt32(4 * MEMBERS) != cluster))
+            kept += Int((bits >> (m * MEMBERS)) % (1 << MEMBERS) != 0)
     return kept
 
 
@@ -202,6 +205,15 @@ def neighbours(x: Reals, j: Starts) -> Tuple[Lanes, Lanes, Lanes]:
         return Lanes(row[0]), Lanes(row[1]), Lanes(row[2])
 
 
+@always_inline
+def halves_added(f: Lanes) -> SIMD[PRECISION, MEMBERS]:
+    """For each member the sum of its lanes."""
+    var sum = f.slice[MEMBERS, offset=0]()
+    comptime if AT_ONCE == 2:
+        sum += f.slice[MEMBERS, offset=MEMBERS]()
+    return sum
+
+
 def forces(mut system: System, number: Int):
     """The force on each of a part of the particles: the sum of its pair forces."""
     ref part = system.parts[number]
@@ -228,9 +240,7 @@ def forces(mut system: System, number: Int):
             var dx, dy, dz = xi - xj, yi - yj, zi - zj
             var r2 = dx * dx + dy * dy + dz * dz
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
+        var x8, y8, z8 = halves_added(fx), halves_added(fy), halves_added(fz)
         comptime for m in range(MEMBERS):
             if first + m < part.last:
-                var force = Vec(0)
-                comptime for l in range(m, LANES, MEMBERS):
-                    force += Vec(fx[l], fy[l], fz[l], 0)
-                system.force.unsafe_get(first + m) = force
+                system.force.unsafe_get(first + m) = Vec(x8[m], y8[m], z8[m], 0)

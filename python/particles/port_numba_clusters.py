@@ -98,8 +98,9 @@ def beyond(low, high, x):
 
 
 @over_pairs
-def list_run(low, high, reach2, begin, end, inside, xs, ys, zs, neighbours, to):
-    """Those within reach of the box [low, high] that lie at [begin, end) in the order of cells; how many they are."""
+def list_run(low, high, reach2, begin, end, inside, xs, ys, zs, own, neighbours, to):
+    """Those within reach of the box [low, high] that lie at [begin, end) in the order of cells, but for the members,
+    whose rows begin at `own` and behind it; how many they are."""
     numbers = load_lanes(NUMBERS, 0)
     found = 0
     for k in range(begin, end, LANES):
@@ -107,13 +108,15 @@ def list_run(low, high, reach2, begin, end, inside, xs, ys, zs, neighbours, to):
         dy = beyond(splat(low[1]), splat(high[1]), load_lanes(ys, k))
         dz = beyond(splat(low[2]), splat(high[2]), load_lanes(zs, k))
         near = (dx * dx + dy * dy + dz * dz < reach2) & (numbers < splat(np.uint32(min(LANES, end - k))))
-        found += compress_store(neighbours, to + found, load_lanes(inside, k), near)
+        some = load_lanes(inside, k)
+        near = near & (splat(np.uint32(ROWS - 1)) < some - splat(own))
+        found += compress_store(neighbours, to + found, some, near)
     return found
 
 
 @over_pairs
 def keep_near(c, reach2, x, neighbours, begin, end):
-    """Of those listed at [begin, end), keep those within reach of a member, and that are none; how many they are."""
+    """Of those listed at [begin, end), keep those within reach of a member; how many they are."""
     xi, yi, zi = members(x, c)
     kept = begin
     for k in range(begin, end, AT_ONCE):
@@ -121,8 +124,7 @@ def keep_near(c, reach2, x, neighbours, begin, end):
         for m in range(AT_ONCE):  # no branch: what is not kept is overwritten by the next
             j = at(neighbours, k + m)
             store(neighbours, kept, j)
-            to_any = near & (ANY << np.uint64(MEMBERS * m)) != np.uint64(0)
-            kept += np.int64(to_any) & np.int64(j // ROWS != c)
+            kept += np.int64(near & (ANY << np.uint64(MEMBERS * m)) != np.uint64(0))
     return kept - begin
 
 
@@ -152,7 +154,7 @@ def list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours,
             run, stop = first[row + from_z], first[row + to_z + 1]
             if end + (stop - run) + 2 * LANES > room:  # as whole vectors, and to fill up
                 return -1
-            end += list_run(low, high, reach * reach, run, stop, inside, xs, ys, zs, neighbours, end)
+            end += list_run(low, high, reach * reach, run, stop, inside, xs, ys, zs, np.uint32(here), neighbours, end)
     store(neighbours, end, np.uint32(nobody))
     end = others + keep_near(c, reach * reach, x, neighbours, others, end)
     store(neighbours, end, np.uint32(nobody))
