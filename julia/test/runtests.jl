@@ -330,7 +330,8 @@ end
     for mask in 0:(W == 16 ? 41 : 1):2^W-1
         wanted = ntuple(lane -> isodd(mask >> (lane - 1)), W)
         packed = fill(Int32(-1), W + 2)
-        found = vectors.pack!(packed, 2, Vec{W,Int32}(ntuple(lane -> Int32(7lane), W)), Vec{W,Bool}(wanted))
+        found = GC.@preserve packed vectors.pack!(
+            pointer(packed), 2, Vec{W,Int32}(ntuple(lane -> Int32(7lane), W)), Vec{W,Bool}(wanted))
         @test packed[2:1+found] == [7lane for lane in 1:W if wanted[lane]]
         @test packed[1] == packed[W+2] == -1       # nothing was written beyond a vector
         @test W == 4 || vectors.bits(Vec{W,Bool}(wanted)) == mask

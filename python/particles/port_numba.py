@@ -71,7 +71,7 @@ def state(boxes):
 
 
 class System(NamedTuple):
-    """One box: n particles, sorted, followed in x by their images. A row is x y z, flat in its array.
+    """One box: n particles, sorted, followed in x by their images. A row is x y z 0, flat in its array.
 
     Numbers that are not whole are in arrays: a bare float32 would come back from compiled code as a float64.
     """
@@ -82,13 +82,13 @@ class System(NamedTuple):
     cutoff: np.ndarray  # (1,)
     skin: np.ndarray  # (1,)
     dt: np.ndarray  # (1,)
-    x: np.ndarray  # (3 room,): positions, of images too
-    v: np.ndarray  # (3 n,)
-    force: np.ndarray  # (3 n,)
-    listed: np.ndarray  # (3 n,): positions when the neighbours were listed
+    x: np.ndarray  # (4 room,): positions, of images too
+    v: np.ndarray  # (4 n,)
+    force: np.ndarray  # (4 n,)
+    listed: np.ndarray  # (4 n,): positions when the neighbours were listed
     id: np.ndarray  # (n,): which particle each was when it was loaded
     source: np.ndarray  # (room,): the particle of which this is an image
-    shift: np.ndarray  # (3 room,): by what
+    shift: np.ndarray  # (4 room,): by what
     cells: np.ndarray  # (3,): how many, with one more on every side for the images
     side: np.ndarray  # (3,): of a cell
     cell: np.ndarray  # (room,): in which each lies
@@ -97,7 +97,7 @@ class System(NamedTuple):
     sorted: np.ndarray  # (3, room): their positions in that order
     candidates: np.ndarray  # (threads, some): who may be a neighbour of those in one cell
     near: np.ndarray  # (threads, some): which of these are
-    copied: np.ndarray  # (threads, 3 some): the positions of candidates, or of neighbours
+    copied: np.ndarray  # (threads, 3 some + 1): positions of candidates, or of neighbours
     neighbours: np.ndarray  # (threads, room for lists)
     start: np.ndarray  # (n,): where the list of each begins
     count: np.ndarray  # (n,): of neighbours
@@ -120,8 +120,9 @@ def make(parameters, position, velocity):
     some = int(min(room, 40 * density * np.prod(side, dtype=float))) + 64
     threads = min(numba.get_num_threads(), n)
     width = int(min(room, 5 * density * reach**3) + 1) * -(-n // threads) + some
-    x = np.zeros(3 * room, number)
-    x[: 3 * n] = position.reshape(-1)
+    x, v = np.zeros(4 * room, number), np.zeros(4 * n, number)
+    x[: 4 * n].reshape(n, 4)[:, :3] = position
+    v.reshape(n, 4)[:, :3] = velocity
     return System(
         n=n,
         box=box,
@@ -130,12 +131,12 @@ def make(parameters, position, velocity):
         skin=np.array([skin]),
         dt=np.array([parameters["dt"]], dtype=number),
         x=x,
-        v=velocity.reshape(-1).copy(),
-        force=np.zeros(3 * n, number),
-        listed=np.zeros(3 * n, number),
+        v=v,
+        force=np.zeros(4 * n, number),
+        listed=np.zeros(4 * n, number),
         id=np.arange(n, dtype=np.uint32),
         source=np.zeros(room, np.uint32),
-        shift=np.zeros(3 * room, number),
+        shift=np.zeros(4 * room, number),
         cells=cells,
         side=side,
         cell=np.zeros(room, np.int64),
@@ -144,7 +145,7 @@ def make(parameters, position, velocity):
         sorted=np.zeros((3, room), number),
         candidates=np.zeros((threads, some), np.uint32),
         near=np.zeros((threads, some), np.bool_),
-        copied=np.zeros((threads, 3 * some), number),
+        copied=np.zeros((threads, 3 * some + 1), number),
         neighbours=np.zeros((threads, width), np.uint32),
         start=np.zeros(n, np.int64),
         count=np.zeros(n, np.int64),
@@ -157,14 +158,14 @@ def grow(s):
     """The same particles with half as much room again for images and neighbours."""
     number, room = s.x.dtype, s.source.size * 3 // 2 + 64
     threads, some, width = s.neighbours.shape[0], s.near.shape[1] * 3 // 2, s.neighbours.shape[1] * 3 // 2
-    x = np.zeros(3 * room, number)
-    copy(s.x, x, 3 * s.n)
+    x = np.zeros(4 * room, number)
+    copy(s.x, x, 4 * s.n)
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
         x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros_like(x),
         s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room), number),
         np.zeros((threads, some), np.uint32), np.zeros((threads, some), np.bool_),
-        np.zeros((threads, 3 * some), number), np.zeros((threads, width), np.uint32), s.start, s.count, s.total,
+        np.zeros((threads, 3 * some + 1), number), np.zeros((threads, width), np.uint32), s.start, s.count, s.total,
     )  # fmt: skip
 
 
@@ -180,8 +181,8 @@ def wrap(s):
     """Bring the particles of a periodic box back into [0, L)."""
     for i in range(s.n):
         for k in range(3):
-            x = s.x[3 * i + k] - s.box[k] * np.floor(s.x[3 * i + k] / s.box[k])
-            s.x[3 * i + k] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
+            x = s.x[4 * i + k] - s.box[k] * np.floor(s.x[4 * i + k] / s.box[k])
+            s.x[4 * i + k] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
 
 
 @compiled
@@ -191,7 +192,7 @@ def find_cells(s, total):
         c = 0
         rim = 1 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
         for k in range(3):
-            place = int(np.floor(s.x[3 * i + k] / s.side[k])) + 1
+            place = int(np.floor(s.x[4 * i + k] / s.side[k])) + 1
             c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
         s.cell[i] = c
 
@@ -215,10 +216,10 @@ def sort_particles(s):
         s.inside[s.first[s.cell[i]]] = i
         s.first[s.cell[i]] += 1
     for some in (s.x, s.v):
-        copy(some, s.listed, 3 * s.n)
+        copy(some, s.listed, 4 * s.n)
         for i in range(s.n):
             for k in range(3):
-                some[3 * i + k] = s.listed[3 * np.int64(s.inside[i]) + k]
+                some[4 * i + k] = s.listed[4 * np.int64(s.inside[i]) + k]
     for i in range(s.n):
         s.inside[i] = s.id[s.inside[i]]
     copy(s.inside, s.id, s.n)
@@ -231,16 +232,16 @@ def make_images(s):
     total = s.n
     for k in range(3):  # images of images too: along edges and at corners
         for i in range(total):  # not those that this direction adds
-            x = s.x[3 * i + k]
+            x = s.x[4 * i + k]
             for by in (-s.box[k], s.box[k]):
                 if (by > 0 and x < reach) or (by < 0 and x >= s.box[k] - reach):
                     if total == s.source.size:
                         return False
                     for m in range(3):
-                        s.shift[3 * total + m] = s.shift[3 * i + m] if i >= s.n else 0.0
-                        s.x[3 * total + m] = s.x[3 * i + m]
-                    s.shift[3 * total + k] += by
-                    s.x[3 * total + k] += by
+                        s.shift[4 * total + m] = s.shift[4 * i + m] if i >= s.n else 0.0
+                        s.x[4 * total + m] = s.x[4 * i + m]
+                    s.shift[4 * total + k] += by
+                    s.x[4 * total + k] += by
                     s.source[total] = s.source[i] if i >= s.n else i
                     total += 1
     s.total[0] = total
@@ -258,7 +259,7 @@ def sort_into_cells(s):
         s.first[s.cell[i]] += 1
         s.inside[at] = i
         for k in range(3):
-            s.sorted[k, at] = s.x[3 * i + k]
+            s.sorted[k, at] = s.x[4 * i + k]
     for c in range(s.first.size - 1, 0, -1):
         s.first[c] = s.first[c - 1]
     s.first[0] = 0
@@ -305,7 +306,7 @@ def list_neighbours(
     crowded = 0
     for part in prange(threads):
         who, is_near, mine = candidates[part], near[part], neighbours[part]
-        xs, ys, zs = copied[part, :some], copied[part, some : 2 * some], copied[part, 2 * some :]
+        xs, ys, zs = copied[part, :some], copied[part, some : 2 * some], copied[part, 2 * some : 3 * some]
         listed, found, here = np.uint64(0), 0, -1
         for i in range(n * part // threads, n * (part + 1) // threads):
             if cell[i] != here:  # the candidates of the last particle may do
@@ -315,7 +316,7 @@ def list_neighbours(
                 crowded += 1
                 break
             start[i] = listed
-            xi, yi, zi, own = x[3 * i], x[3 * i + 1], x[3 * i + 2], np.uint32(i)
+            xi, yi, zi, own = x[4 * i], x[4 * i + 1], x[4 * i + 2], np.uint32(i)
             # Two loops without a branch: one that runs in vectors, and one that keeps who is near. Where an index is
             # unsigned it needs no test for being negative, which takes as long as the rest.
             for k in range(np.uint64(found)):
@@ -334,7 +335,7 @@ def moved_too_far(n, skin, x, listed):
     number = type(skin)
     most = number(0)
     for i in prange(n):
-        dx, dy, dz = x[3 * i] - listed[3 * i], x[3 * i + 1] - listed[3 * i + 1], x[3 * i + 2] - listed[3 * i + 2]
+        dx, dy, dz = x[4 * i] - listed[4 * i], x[4 * i + 1] - listed[4 * i + 1], x[4 * i + 2] - listed[4 * i + 2]
         most = max(most, dx * dx + dy * dy + dz * dz)
     return not most <= (number(0.5) * skin) ** 2
 
@@ -344,7 +345,7 @@ def move_images(n, total, x, source, shift):
     """Images follow their particles."""
     for i in prange(n, total):
         for k in range(3):
-            x[3 * i + k] = x[3 * np.int64(source[i]) + k] + shift[3 * i + k]
+            x[4 * i + k] = x[4 * np.int64(source[i]) + k] + shift[4 * i + k]
 
 
 @over_pairs
@@ -357,10 +358,11 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
             mine = neighbours[part, start[i] : start[i] + count[i]]
             # Copied to one place they are read in vectors, and faster than gathered from their own.
             for k in range(mine.size):
-                j = 3 * np.int64(mine[k])
-                xj, yj, zj = x[j], x[j + 1], x[j + 2]
-                near[3 * k], near[3 * k + 1], near[3 * k + 2] = xj, yj, zj
-            xi, yi, zi = x[3 * i], x[3 * i + 1], x[3 * i + 2]
+                j = 4 * np.int64(mine[k])
+                # A row is one load and one store; its 0 is overwritten by the next.
+                xj, yj, zj, zero = x[j], x[j + 1], x[j + 2], x[j + 3]
+                near[3 * k], near[3 * k + 1], near[3 * k + 2], near[3 * k + 3] = xj, yj, zj, zero
+            xi, yi, zi = x[4 * i], x[4 * i + 1], x[4 * i + 2]
             fx = fy = fz = nothing
             for k in range(mine.size):
                 dx, dy, dz = xi - near[3 * k], yi - near[3 * k + 1], zi - near[3 * k + 2]
@@ -370,7 +372,7 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
                 fx += f_over_r * dx
                 fy += f_over_r * dy
                 fz += f_over_r * dz
-            force[3 * i], force[3 * i + 1], force[3 * i + 2] = fx, fy, fz
+            force[4 * i], force[4 * i + 1], force[4 * i + 2] = fx, fy, fz
 
 
 @compiled
@@ -384,8 +386,8 @@ def potential_and_virial(s):
         for i in range(s.n * part // threads, s.n * (part + 1) // threads):
             u = w = 0.0
             for neighbour in s.neighbours[part, s.start[i] : s.start[i] + s.count[i]]:
-                j = 3 * np.int64(neighbour)
-                dx, dy, dz = s.x[3 * i] - s.x[j], s.x[3 * i + 1] - s.x[j + 1], s.x[3 * i + 2] - s.x[j + 2]
+                j = 4 * np.int64(neighbour)
+                dx, dy, dz = s.x[4 * i] - s.x[j], s.x[4 * i + 1] - s.x[j + 1], s.x[4 * i + 2] - s.x[j + 2]
                 r2 = dx * dx + dy * dy + dz * dz
                 if r2 < cutoff2:
                     u += pair_potential(r2) - shift
@@ -418,15 +420,15 @@ def drift(n, box, periodic, dt, x, v):
     escaped, far = 0, type(dt)(100)
     for i in prange(n):
         for k in range(3):
-            to, speed = x[3 * i + k] + dt * v[3 * i + k], v[3 * i + k]
+            to, speed = x[4 * i + k] + dt * v[4 * i + k], v[4 * i + k]
             if not abs(to) < far * box[k]:
                 escaped += 1
             elif not periodic:
                 while to < 0 or to > box[k]:
                     to = -to if to < 0 else box[k] + box[k] - to
                     speed = -speed
-                v[3 * i + k] = speed
-            x[3 * i + k] = to
+                v[4 * i + k] = speed
+            x[4 * i + k] = to
     return escaped == 0
 
 
@@ -454,7 +456,7 @@ def rebuild(s):
             ):  # fmt: skip
                 break
         s = grow(s)
-    copy(s.x, s.listed, 3 * s.n)
+    copy(s.x, s.listed, 4 * s.n)
     return s
 
 
@@ -488,7 +490,7 @@ def advance_some(systems, first, end, steps):
 def observe(s):
     """The fields of one box, as the specification shapes them and in the order in which it was loaded; in float64."""
     back = np.argsort(s.id)
-    x, v, force = (a[: 3 * s.n].reshape(s.n, 3)[back] for a in (s.x, s.v, s.force))
+    x, v, force = (a[: 4 * s.n].reshape(s.n, 4)[back, :3] for a in (s.x, s.v, s.force))
     if s.periodic:
         x = wrapped(s.box, x)  # as precise as it is
     box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))

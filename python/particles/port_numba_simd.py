@@ -23,7 +23,7 @@ from numba import prange
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed, stacked, wrapped
-from particles.port_numba import about, pair_force, pair_potential
+from particles.port_numba import about, count_up, pair_force, pair_potential, wrap
 from particles.vectors import (
     LANES,
     LANES_32,
@@ -217,29 +217,9 @@ def grow(s):
 
 
 @compiled
-def wrap(s):
-    """Bring the particles of a periodic box back into [0, L)."""
-    for i in range(s.n):
-        for k in range(3):
-            here = 4 * i + k
-            x = s.x[here] - s.box[k] * np.floor(s.x[here] / s.box[k])
-            s.x[here] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
-
-
-@compiled
 def place_of(x, side, cells, rim):
     """Of the cells along an axis the one in which x lies, or that as far from the edge as the rim is wide."""
     return min(max(int(np.floor(x / side)) + 2, rim), cells - 1 - rim)
-
-
-@compiled
-def count_up(first, place, count):
-    """Where each place begins, if so many are put in order."""
-    first[:] = 0
-    for i in range(count):
-        first[place[i] + 1] += 1
-    for c in range(first.size - 1):
-        first[c + 1] += first[c]
 
 
 @compiled

@@ -75,7 +75,7 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
     number = Vec{W,Int32}(ntuple(Int32 ∘ member, Val(W)))
     reach2 = reach^2
     listed = 0
-    GC.@preserve position cells begin
+    GC.@preserve position cells neighbours begin
         rows, candidates = Ptr{Float32}(pointer(position)), pointers_to(cells)
         @inbounds for (c, i) in enumerate(clusters(chunk))
             others = number > (last(particles) - i) % Int32
@@ -88,9 +88,10 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
             end
             found = listed
             for a in from[1]:to[1], b in from[2]:to[2]
-                run = run_of_cells(cells, cell_number(cells, a, b, from[3]), cell_number(cells, a, b, to[3]))
-                make_room!(neighbours, found, run[2] - run[1] + 1)
-                found += list_run!(neighbours, found + 1, Row{Float32}, candidates, run) do there, some
+                low_cell, high_cell = cell_number(cells, a, b, from[3]), cell_number(cells, a, b, to[3])
+                make_room!(neighbours, found, cells.offset[high_cell+1] - cells.offset[low_cell])
+                list = pointer(neighbours)
+                found += list_run!(list, found + 1, Row{Float32}, candidates, low_cell, high_cell) do there, some
                     outside = (some < Int32(i)) | (some >= Int32(i + MEMBERS))
                     (norm2(map(beyond, there, low, high)) < reach2) & outside
                 end

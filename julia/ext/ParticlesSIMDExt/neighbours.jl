@@ -27,19 +27,22 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
     (; particles, offset, neighbours) = chunk
     nobody = Vec{W,Int32}(start_of(Row{Float64}, somebody(system) + 1))
     reach2 = rough_reach2(system)
-    across = 2cells.span + 1
+    span = Particles.span(Row{Float64})
+    across = 2span + 1
     most = maximum(c -> cells.offset[c] - cells.offset[c-across], 1+across:length(cells.offset); init = Int32(0)) # in a run
+    _, rows, columns = cells.size
     listed = 0
-    GC.@preserve cells begin
+    GC.@preserve cells neighbours begin
         candidates = pointers_to(cells)
         @inbounds for (m, i) in enumerate(particles)
             cell = cell_at(cells, position[i])
             here = map(x -> Rough(Float32(x)), Tuple(xyz(position[i])))
             make_room!(neighbours, listed, across^2 * most)
-            for a in -cells.span:cells.span, b in -cells.span:cells.span
-                run = run_of_cells(cells, cell + (a * cells.size[2] + b) * cells.size[3])
-                listed += list_run!(neighbours, listed + 1, Row{Float64}, candidates, run) do there, some
-                    (norm2(map(-, here, there)) < reach2) & (some != Int32(i))
+            list, mine = pointer(neighbours), Int32(i)
+            for a in -span:span, b in -span:span
+                along = cell + (a * rows + b) * columns
+                listed += list_run!(list, listed + 1, Row{Float64}, candidates, along - span, along + span) do there, some
+                    (norm2(map(-, here, there)) < reach2) & (some != mine)
                 end
             end
             vstore(nobody, neighbours, listed + 1)
@@ -58,18 +61,19 @@ end
     room <= length(neighbours) || resize!(neighbours, 2room)
 end
 
-"Where the coordinates of candidates lie, and who they are. By pointers: those of arrays would be read anew after each store."
-pointers_to((; x, y, z, order)::Particles.Cells) = map(pointer, (x, y, z)), pointer(order)
+"Where cells begin, where their points are and who they are. By pointers: those of arrays would be read anew after each store."
+pointers_to((; offset, x, y, z, order)::Particles.Cells) = pointer(offset), map(pointer, (x, y, z)), pointer(order)
 
-"Write those of a run of cells that are `near(there, some)`, a vector of them, from the k-th on; how many they are."
-@inline function list_run!(near, neighbours, k, ::Type{V}, ((x, y, z), order), (first, last)) where {V}
+"Write those in a run of cells that are `near(there, some)`, a vector of them, from the k-th on; how many they are."
+@inline function list_run!(near, list, k, ::Type{V}, (offset, (x, y, z), order), from, to) where {V}
     counted = Vec{CANDIDATES,Int32}(ntuple(lane -> Int32(lane - 1), Val(CANDIDATES)))
+    first, last = Int(unsafe_load(offset, from)) + 1, Int(unsafe_load(offset, to + 1))
     found = 0
     while first <= last
         there = load(Rough, x, first), load(Rough, y, first), load(Rough, z, first)
         some = load(Vec{CANDIDATES,Int32}, order, first)
         wanted = @inline(near(there, some)) & (counted <= (last - first) % Int32)
-        found += pack!(neighbours, k + found, (some - Int32(1)) * Int32(sizeof(V)), wanted)
+        found += pack!(list, k + found, (some - Int32(1)) * Int32(sizeof(V)), wanted)
         first += CANDIDATES
     end
     return found

@@ -67,17 +67,17 @@ end
     shufflevector(a, Val(ntuple(lane -> lane - 1, Val(W)))) + shufflevector(a, Val(ntuple(lane -> W + lane - 1, Val(W))))
 
 """
-Write the lanes that are wanted one after the other, from `to[k]` on, and return how many they are.
+Write the lanes that are wanted one after the other, from the k-th behind `to` on, and return how many they are.
 What lies behind them may be written over, as far as a vector reaches.
 """
-@inline function pack!(to, k, lanes::Vec{W}, wanted::Vec{W,Bool}) where {W}
+@inline function pack!(to::Ptr{T}, k, lanes::Vec{W,T}, wanted::Vec{W,Bool}) where {W,T}
     if AVX512 && W >= 8
-        @inbounds vstore(compress(lanes, wanted), to, k)
+        vstore(compress(lanes, wanted), to + sizeof(T) * (k - 1))
         return count_ones(bits(wanted))
     end
     found = 0
     for lane in 1:W     # no branch: what is not wanted is overwritten by the next
-        @inbounds to[k+found] = lanes[lane]
+        unsafe_store!(to, lanes[lane], k + found)
         found += wanted[lane]
     end
     return found
