@@ -36,14 +36,19 @@ inline std::array<double, 2> potential_and_virial(const System& s) {
     const Real cutoff2 = s.cutoff * s.cutoff;
     const double shift = pair_potential(double(cutoff2));
     double potential = 0, virial = 0;
-    for_each_listed(s, [&](std::size_t i, std::size_t j) {
-        double r2 = 0;
-        for (const Real d : s.x[i] - s.x[j]) r2 += double(d) * double(d);
-        if (r2 < double(cutoff2)) {
-            potential += pair_potential(r2) - shift;
-            virial += pair_force(r2) * r2;
-        }
-    });
+    for (std::size_t i = 0; i < s.n; ++i) {
+        double u = 0, w = 0; // its own first: sums of fewer are rounded less
+        for_each_listed(s, i, [&](std::size_t j) {
+            double r2 = 0;
+            for (const Real d : s.x[i] - s.x[j]) r2 += double(d) * double(d);
+            if (r2 < double(cutoff2)) {
+                u += pair_potential(r2) - shift;
+                w += pair_force(r2) * r2;
+            }
+        });
+        potential += u;
+        virial += w;
+    }
     return {potential / 2, virial / 2}; // each pair was met from both sides
 }
 

@@ -1,6 +1,8 @@
 // The list of neighbours, and how long it holds.
 #pragma once
 
+#include <algorithm>
+
 #include "images.hpp"
 
 namespace particles {
@@ -119,24 +121,23 @@ inline void rebuild(System& s) {
     list_neighbours(s);
 }
 
-// Call act(i, j) for each particle i and each j in its list.
+// Call act(j) for each j in the list of the particle i.
 template <class Action>
-void for_each_listed(const System& s, const Action& act) {
-    for (const Part& part : s.parts)
-        for (std::size_t i = part.first; i < part.end; ++i)
-            for (std::size_t m = part.begin[i - part.first]; m < part.begin[i - part.first + 1]; ++m)
-                act(i, part.neighbours[m]);
+void for_each_listed(const System& s, std::size_t i, const Action& act) {
+    const Part& part = *std::find_if(s.parts.begin(), s.parts.end(), [i](const Part& p) { return i < p.end; });
+    for (std::size_t m = part.begin[i - part.first]; m < part.begin[i - part.first + 1]; ++m) act(part.neighbours[m]);
 }
 
 // Error if two particles are at one point.
 inline void check_distinct(const System& s) {
-    for_each_listed(s, [&s](std::size_t i, std::size_t j) {
-        if (j >= s.n) j = s.source[j - s.n];
-        bool same = i != j;
-        for (std::size_t k = 0; same && k < axes; ++k)
-            same = rounded(s.x[i][k], s.box[k], s.periodic) == rounded(s.x[j][k], s.box[k], s.periodic);
-        if (same) refuse_one_point(s.id[i], s.id[j]);
-    });
+    for (std::size_t i = 0; i < s.n; ++i)
+        for_each_listed(s, i, [&s, i](std::size_t j) {
+            if (j >= s.n) j = s.source[j - s.n];
+            bool same = i != j;
+            for (std::size_t k = 0; same && k < axes; ++k)
+                same = rounded(s.x[i][k], s.box[k], s.periodic) == rounded(s.x[j][k], s.box[k], s.periodic);
+            if (same) refuse_one_point(s.id[i], s.id[j]);
+        });
 }
 
 // Whether two particles can have come within the cutoff that are not in the list.

@@ -42,16 +42,14 @@ static void the_list_holds_all_pairs_within_reach() {
             System s = disordered(300, side, boundary);
             rebuild(s);
             const double reach2 = double(s.reach()) * double(s.reach());
-            std::vector<std::multiset<std::size_t>> all(s.n); // a pair that is there twice would count twice
-            for_each_listed(s, [&](std::size_t i, std::size_t j) {
-                double r2 = 0; // of this image, which need not be the nearest
-                for (std::size_t k = 0; k < axes; ++k) r2 += std::pow(double(s.x[i][k]) - double(s.x[j][k]), 2);
-                CHECK(r2 < reach2 * 1.0001);
-                if (r2 < reach2 * 0.9999) all[i].insert(j < s.n ? j : s.source[j - s.n]);
-            });
             for (std::size_t i = 0; i < s.n; ++i) {
-                const auto& listed = all[i];
-                std::multiset<std::size_t> wanted;
+                std::multiset<std::size_t> listed, wanted; // a pair that is there twice would count twice
+                for_each_listed(s, i, [&](std::size_t j) {
+                    double r2 = 0; // of this image, which need not be the nearest
+                    for (std::size_t k = 0; k < axes; ++k) r2 += std::pow(double(s.x[i][k]) - double(s.x[j][k]), 2);
+                    CHECK(r2 < reach2 * 1.0001);
+                    if (r2 < reach2 * 0.9999) listed.insert(j < s.n ? j : s.source[j - s.n]);
+                });
                 for (std::size_t j = 0; j < s.n; ++j)
                     for (int image = 0; image < 27; ++image) {
                         double r2 = 0;
