@@ -144,6 +144,20 @@ def test_lists_hold_all_within_reach_once_and_no_others(port: ModuleType, number
         assert (apart[np.ix_(some, others)].min(axis=0) < reach + 1e-5).all()
 
 
+@both_boundaries
+@both_ports
+def test_nobody_is_out_of_reach_and_his_force_does_not_underflow(port: ModuleType, number: type, boundary: str) -> None:
+    """Where it did, all the lanes of his vector took a hundred cycles, and a step a fifth longer."""
+    parameters = {"box": [30, 33, 36], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
+    x = (np.random.default_rng(1).random((500, 3)) * parameters["box"]).astype(number)
+    s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
+    nobody = s.x.reshape(-1, 4)[s.total[0], :3]
+    for corner in ([0, 0, 0], parameters["box"]):
+        r2 = np.sum((nobody - np.array(corner, number)) ** 2)
+        assert r2 > (2.5 + lists.SKIN) ** 2
+        assert (number(1.7) / r2) ** 7 > np.finfo(number).tiny
+
+
 def test_single_precision_stays_in_single_precision() -> None:
     """What is compiled for it takes nothing in float64, in a later run either."""
     parameters = spec.parameters(**spec.CASES["tiny"])

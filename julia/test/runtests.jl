@@ -377,6 +377,19 @@ end
     @test sum(sides) / length(sides) < 1.5      # three of four are its sides, of 2 if it is a cube; one is 0
 end
 
+@testset "nobody is out of reach, and his force does not underflow: $V, $boundary" for
+        V in (SVector{3,Float64}, SVector{3,Float32}, SVector{4,Float64}, SVector{4,Float32}), boundary in ("periodic", "walls")
+    T = eltype(V)
+    parameters, start = shaken(10, T; boundary)
+    system = only_system(load(parameters, start, V))
+    nobody = Particles.xyz(system.position[Particles.somebody(system)+1])
+    for corner in (zero(system.parameters.box), system.parameters.box)
+        r2 = sum(abs2, nobody - corner)
+        @test r2 > system.reach^2
+        @test (T(1.7) / r2)^7 > floatmin(T)     # else it takes all lanes of his vector a hundred cycles
+    end
+end
+
 @testset "Particles" begin
     @testset "shapes and names" begin
         parameters, start = shaken(3; boxes=2, cutoff=1.5)

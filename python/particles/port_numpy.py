@@ -131,7 +131,7 @@ def forces(system):
     d = separation(system, i, j)
     r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        f_over_r = np.where(r2 < system.cutoff * system.cutoff, pair_force(r2), 0.0)
+        f_over_r = pair_force(r2) * (r2 < system.cutoff * system.cutoff)  # np.where takes twice as long
         pushes = f_over_r * d
     n = system.x.shape[1]
     return np.stack([np.bincount(i, push, n) - np.bincount(j, push, n) for push in pushes], dtype=d.dtype)

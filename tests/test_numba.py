@@ -1,0 +1,62 @@
+"""Parts of plain Numba's port against what is known of them; test_vectors.py has those of the tuned ones."""
+
+import numpy as np
+import pytest
+
+from particles import spec
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install -e '.[ports]'")
+from particles import port_numba as port
+from particles.boxes import Boxes
+
+both_precisions = pytest.mark.parametrize("number", [np.float64, np.float32])
+both_boundaries = pytest.mark.parametrize("boundary", ["periodic", "walls"])
+
+
+@both_precisions
+@both_boundaries
+def test_arrays_that_are_too_small_grow_and_lose_nothing(number: type, boundary: str) -> None:
+    parameters = spec.parameters(**{**spec.CASES["tiny"], "boundary": boundary})
+    state = {name: array.astype(number) for name, array in spec.initial_state(parameters).items()}
+    whole = port.load(parameters, state)
+    small = port.make(parameters, state["position"][0], state["velocity"][0])
+    room, some = small.n + 3, 4
+    small = small._replace(
+        x=small.x[: 4 * room].copy(),
+        shift=small.shift[: 4 * room].copy(),
+        source=small.source[:room].copy(),
+        cell=small.cell[:room].copy(),
+        inside=small.inside[:room].copy(),
+        sorted=np.ascontiguousarray(small.sorted[:, :room]),
+        candidates=small.candidates[:, :some].copy(),
+        near=small.near[:, :some].copy(),
+        copied=small.copied[:, : 3 * some + 1].copy(),
+        neighbours=small.neighbours[:, :some].copy(),
+    )
+    small = Boxes([port.advance(small, 0)])
+    for steps in (0, 40):
+        port.run(whole, steps)
+        port.run(small, steps)
+        for name, array in port.state(whole).items():
+            assert np.array_equal(array, port.state(small)[name]), name
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 500])
+@both_precisions
+@both_boundaries
+def test_lists_hold_all_within_reach_once_and_no_others(number: type, boundary: str, n: int) -> None:
+    parameters = {"box": [7, 8, 9], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
+    x = (np.random.default_rng(n).random((n, 3)) * parameters["box"]).astype(number)
+    s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
+    total, reach, threads = s.total[0], 2.5 + port.SKIN, len(s.neighbours)
+    x = s.x.reshape(-1, 4)[:total, :3].astype(float)
+    apart = np.linalg.norm(x[:, None] - x, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert total > n if boundary == "periodic" and n > 3 else total >= n
+    assert sorted(s.id) == list(range(n))
+    for part in range(threads):
+        for i in range(n * part // threads, n * (part + 1) // threads):
+            mine = s.neighbours[part, s.start[i] : s.start[i] + s.count[i]]
+            assert len(set(mine)) == len(mine)
+            assert set(np.flatnonzero(apart[i] < reach - 1e-6)) <= set(mine)
+            assert (apart[i, mine] < reach + 1e-5).all()
