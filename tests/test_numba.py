@@ -45,7 +45,7 @@ def test_arrays_that_are_too_small_grow_and_lose_nothing(number: type, boundary:
 @both_precisions
 @both_boundaries
 def test_lists_hold_all_within_reach_once_and_no_others(number: type, boundary: str, n: int) -> None:
-    parameters = {"box": [7, 8, 9], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
+    parameters = {"boxes": 1, "box": [7, 8, 9], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
     x = (np.random.default_rng(n).random((n, 3)) * parameters["box"]).astype(number)
     s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
     total, reach, threads = s.total[0], 2.5 + port.SKIN, len(s.neighbours)

@@ -126,7 +126,7 @@ def test_arrays_that_are_too_small_grow_and_lose_nothing(port: ModuleType, numbe
 @both_boundaries
 @both_ports
 def test_lists_hold_all_within_reach_once_and_no_others(port: ModuleType, number: type, boundary: str, n: int) -> None:
-    parameters = {"box": [7, 8, 9], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
+    parameters = {"boxes": 1, "box": [7, 8, 9], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
     x = (np.random.default_rng(n).random((n, 3)) * parameters["box"]).astype(number)
     s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
     total, reach = s.total[0], 2.5 + lists.SKIN
@@ -148,7 +148,7 @@ def test_lists_hold_all_within_reach_once_and_no_others(port: ModuleType, number
 @both_ports
 def test_nobody_is_out_of_reach_and_his_force_does_not_underflow(port: ModuleType, number: type, boundary: str) -> None:
     """Where it did, all the lanes of his vector took a hundred cycles, and a step a fifth longer."""
-    parameters = {"box": [30, 33, 36], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
+    parameters = {"boxes": 1, "box": [30, 33, 36], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
     x = (np.random.default_rng(1).random((500, 3)) * parameters["box"]).astype(number)
     s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
     nobody = s.x.reshape(-1, 4)[s.total[0], :3]
@@ -182,4 +182,4 @@ def test_all_of_it_with_four_lanes(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
     assert done.returncode == 0, done.stdout
-    assert "35 passed" in done.stdout
+    assert "1 deselected" in done.stdout and "skipped" not in done.stdout

@@ -10,16 +10,16 @@ namespace particles {
 inline void forces(System& s) {
     in_parallel(s.parts, [&s](Part& part) {
         const Real cutoff2 = s.cutoff * s.cutoff;
-        Vector* near = part.copied.data();
+        Vector* there = part.copied.data();
         for (std::size_t i = part.first; i < part.end; ++i) {
             const Index* mine = part.neighbours.data() + part.begin[i - part.first];
             const std::size_t count = part.begin[i - part.first + 1] - part.begin[i - part.first];
             // Copied to one place they are read in vectors, and faster than gathered from their own.
-            for (std::size_t k = 0; k < count; ++k) near[k] = s.x[mine[k]];
+            for (std::size_t k = 0; k < count; ++k) there[k] = s.x[mine[k]];
             const Vector x = s.x[i];
             Real fx = 0, fy = 0, fz = 0;
             for (std::size_t k = 0; k < count; ++k) {
-                const Vector d = x - near[k];
+                const Vector d = x - there[k];
                 const Real r2 = square(d), within = pair_force(r2);
                 const Real f_over_r = r2 < cutoff2 ? within : Real(0); // no branch: one in four is beyond the cutoff
                 fx += f_over_r * d[0];

@@ -35,8 +35,11 @@ inline void make_images(System& s) {
 
 // Images follow their particles.
 inline void move_images(System& s) {
-    for (std::size_t g = 0; g < s.source.size(); ++g)
-        for (std::size_t k = 0; k < axes; ++k) s.x[s.n + g][k] = s.x[s.source[g]][k] + s.shift[g][k];
+    const std::size_t images = s.source.size(), of = s.parts.size();
+    in_parallel(s.parts, [&](const Part& part) {
+        for (std::size_t g = images * part.number / of; g < images * (part.number + 1) / of; ++g)
+            for (std::size_t k = 0; k < axes; ++k) s.x[s.n + g][k] = s.x[s.source[g]][k] + s.shift[g][k];
+    });
 }
 
 } // namespace particles

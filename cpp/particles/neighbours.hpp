@@ -112,7 +112,7 @@ inline void list_neighbours(System& s) {
     });
 }
 
-// Images, cells and neighbours anew.
+// Particles sorted, and images, cells and neighbours anew.
 inline void rebuild(System& s) {
     if (s.periodic) wrap(s);
     sort_particles(s);

@@ -14,6 +14,7 @@ constexpr Real widest_skin = Real(0.3); // how far beyond the cutoff neighbours 
 
 // A share of the particles, on which one thread works, and their lists: each begins where the one before it ends.
 struct Part {
+    std::size_t number;                  // of the part
     std::size_t first, end;              // which particles
     std::vector<Index> neighbours;       // particles and images
     std::vector<std::size_t> begin;      // where each list begins, and the last ends
@@ -70,7 +71,8 @@ struct System {
         first.resize(cubes + 1);
         const std::size_t of = p.boxes == 1 ? std::size_t(omp_get_max_threads()) : 1;
         for (std::size_t part = 0; part < of; ++part) {
-            parts.emplace_back().first = n * part / of;
+            parts.emplace_back().number = part;
+            parts.back().first = n * part / of;
             parts.back().end = n * (part + 1) / of;
         }
     }

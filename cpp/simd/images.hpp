@@ -34,8 +34,8 @@ inline void make_images(System& s) {
     s.total = s.x.size();
     if (s.total > std::numeric_limits<Index>::max() / 4 - members) throw Error("particles and images cannot be listed in 32 bits");
     // Nobody is out of reach, but no farther: so small a force that it underflows would take all lanes 100 cycles.
-    const Real far = 2 * s.reach();
-    s.x.resize(std::max(s.total + 1, whole(s.n, members)), Row{s.box[0] + far, s.box[1] + far, s.box[2] + far, 0});
+    const Real out = -2 * s.reach();
+    s.x.resize(std::max(s.total + 1, whole(s.n, members)), Row{out, out, out, 0});
 }
 
 // Images follow their particles.

@@ -34,7 +34,7 @@ struct System {
     bool periodic;
     Real cutoff, skin, dt;
 
-    std::vector<Row> x;        // positions: of the particles, their images, and of nobody, far away
+    std::vector<Row> x;        // positions: of the particles, their images, and of nobody
     std::vector<Row> v, force; // of the particles, in whole lists
     std::vector<Row> listed;   // where they were when the neighbours were listed
     std::vector<Index> id;     // particles are sorted: which this one was when loaded

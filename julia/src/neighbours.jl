@@ -126,7 +126,7 @@ add_nobody!(system) = push!(system.position, nowhere(system))
 Where nobody is: out of reach of all, but no farther. A force so small that it underflows would take a processor a
 hundred cycles.
 """
-nowhere((; parameters, reach)::System{<:Any,<:Any,V}) where {V} = point(V, (parameters.box .+ 2reach)...)
+nowhere((; reach)::System{<:Any,<:Any,V}) where {V} = point(V, -2reach, -2reach, -2reach)
 
 "The particles and their images; behind them is nobody."
 somebody(system) = length(system.velocity) + length(system.images)

@@ -8,7 +8,7 @@ protocol, threads, parameters and observables. What differs:
 * Particles are sorted whenever neighbours are listed, so that neighbours are near
   in memory.
 * Neighbours are numbered by where their row begins, and each list is filled up to
-  whole vectors with nobody, who is far away: no loop has a remainder.
+  whole vectors with nobody, who is out of reach: no loop has a remainder.
 * Each run of cells is tested a vector at a time, and those within reach are packed
   in registers.
 * In single precision, where a vector is too wide for the neighbours of one

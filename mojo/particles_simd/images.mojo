@@ -45,9 +45,8 @@ def make_images(mut system: System):
     var rows = max(len(system.position) + 1, whole(n, MEMBERS))
     # He is out of reach, but no farther: so small a force that it underflows
     # would take all lanes a hundred cycles.
-    var nowhere = system.box + 2 * system.reach()
-    nowhere[3] = 0
-    system.position.resize(rows, nowhere)
+    var out = -2 * system.reach()
+    system.position.resize(rows, Vec(out, out, out, 0))
 
 
 def move_images(mut system: System, number: Int):

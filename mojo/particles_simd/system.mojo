@@ -31,7 +31,7 @@ struct System(Copyable, Movable):
     var particles: Int
     """How many there are."""
     var position: List[Vec]
-    """Of the particles, their images and, far away, of nobody."""
+    """Of the particles, their images and of nobody."""
     var velocity: List[Vec]
     """Of the particles."""
     var force: List[Vec]

@@ -2,13 +2,13 @@
 
 1. wrap the particles into the box, sort them, and add their periodic images within reach, the cutoff plus a skin
 2. sort particles and images into cells as wide as the reach
-3. list for each particle all neighbours within reach
+3. list for each particle all neighbours within reach, of the candidates of its cell
 4. per step: half kick, drift, images follow (or all anew if a particle has moved half the skin),
    forces, half kick
 
 The list is full: each pair stands in it from both sides, so that each thread writes only to its own
 particles and the bits do not depend on the number of threads. Nothing is allocated while stepping,
-unless an array turns out to be too small for the images or the neighbours, and grows.
+unless an array turns out to be too small for images, candidates or neighbours, and grows.
 
 The parallel loops take arrays and not the System that holds them: inside such a loop Numba loses what
 is written to an array in a named tuple, without a word.
@@ -118,7 +118,8 @@ def make(parameters, position, velocity):
     # For what a liquid has; there will be more if need be.
     density = n / np.prod(box, dtype=float)
     some = int(min(room, 40 * density * np.prod(side, dtype=float))) + 64
-    threads = min(numba.get_num_threads(), n)
+    # Threads share the boxes, or else the particles of the only one.
+    threads = min(numba.get_num_threads(), n) if parameters["boxes"] == 1 else 1
     width = int(min(room, 5 * density * reach**3) + 1) * -(-n // threads) + some
     x, v = np.zeros(4 * room, number), np.zeros(4 * n, number)
     x[: 4 * n].reshape(n, 4)[:, :3] = position
@@ -155,7 +156,7 @@ def make(parameters, position, velocity):
 
 @compiled
 def grow(s):
-    """The same particles with half as much room again for images and neighbours."""
+    """The same particles with half as much room again for images, candidates and neighbours."""
     number, room = s.x.dtype, s.source.size * 3 // 2 + 64
     threads, some, width = s.neighbours.shape[0], s.near.shape[1] * 3 // 2, s.neighbours.shape[1] * 3 // 2
     x = np.zeros(4 * room, number)
@@ -353,7 +354,7 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
     """Force on each particle from its neighbours within the cutoff."""
     cutoff2, nothing, threads = cutoff * cutoff, type(cutoff)(0), neighbours.shape[0]
     for part in prange(threads):
-        near = copied[part]
+        there = copied[part]
         for i in range(n * part // threads, n * (part + 1) // threads):
             mine = neighbours[part, start[i] : start[i] + count[i]]
             # Copied to one place they are read in vectors, and faster than gathered from their own.
@@ -361,11 +362,11 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
                 j = 4 * np.int64(mine[k])
                 # A row is one load and one store; its 0 is overwritten by the next.
                 xj, yj, zj, zero = x[j], x[j + 1], x[j + 2], x[j + 3]
-                near[3 * k], near[3 * k + 1], near[3 * k + 2], near[3 * k + 3] = xj, yj, zj, zero
+                there[3 * k], there[3 * k + 1], there[3 * k + 2], there[3 * k + 3] = xj, yj, zj, zero
             xi, yi, zi = x[4 * i], x[4 * i + 1], x[4 * i + 2]
             fx = fy = fz = nothing
             for k in range(mine.size):
-                dx, dy, dz = xi - near[3 * k], yi - near[3 * k + 1], zi - near[3 * k + 2]
+                dx, dy, dz = xi - there[3 * k], yi - there[3 * k + 1], zi - there[3 * k + 2]
                 r2 = dx * dx + dy * dy + dz * dz
                 f_over_r = pair_force(r2)
                 f_over_r = f_over_r if r2 < cutoff2 else nothing

@@ -2,11 +2,11 @@
 
 The steps are those of port_numba.py, and the functions have the same names. What differs:
 
-* A position is a row x y z 0 of 32 bytes, which is one load; the rows of as many neighbours as a vector has lanes are
-  transposed in registers. Three gathers take three times as long.
-* Particles are sorted whenever neighbours are listed, so that neighbours are near in memory.
-* Neighbours are numbered by where their row begins, and each list is filled up to whole vectors with nobody, who is far
-  away: no loop has a remainder.
+* The rows of as many neighbours as a vector has lanes are transposed in registers. Three gathers take three times as
+  long.
+* Neighbours are numbered by where their row begins, and each list is filled up to whole vectors with nobody, who is out
+  of reach: no loop has a remainder.
+* Cells are half as wide as the reach, which leaves fewer candidates.
 * Each candidate row of cells is tested a vector at a time, in single precision, which has twice the lanes and reaches a
   little further than asked; and those within reach are packed in registers.
 
@@ -137,7 +137,8 @@ def make(parameters, position, velocity, members=1):
     room = n + SPARE + (int(n * (np.prod(1 + 2.2 * reach / box) - 1)) + 64 if periodic else 0)
     # For what a liquid has; there will be more if need be.
     around = 5 * density * (reach + long / 4) ** 3
-    threads = min(numba.get_num_threads(), lists)
+    # Threads share the boxes, or else the particles of the only one.
+    threads = min(numba.get_num_threads(), lists) if parameters["boxes"] == 1 else 1
     width = int(min((27.0 if periodic else 1.0) * n, around) + LANES) * -(-lists // threads) + 16 * LANES_32
     # Coordinates are rounded, and so are their differences.
     rough = np.float32(reach) + 4 * np.finfo(np.float32).eps * np.float32(box.max() + reach)
@@ -270,7 +271,7 @@ def make_images(s):
     s.total[0] = total
     for i in range(total, total + SPARE):
         for k in range(3):  # out of reach, but no farther: a force that underflows would take all lanes 100 cycles
-            s.x[4 * i + k] = s.box[k] + reach + reach
+            s.x[4 * i + k] = -(reach + reach)
     return True
 
 

@@ -7,8 +7,7 @@ The steps are those of `Particles`, and all functions that are not here are its 
     neighbours as a vector has lanes are transposed in registers: three gathers take three times as long.
   - In single precision, where a vector is too wide for the neighbours of one particle, eight that
     are near each other share a list, and all look at each neighbour together.
-  - Neighbours are listed by where their row begins, and each list is filled up to whole vectors
-    with nobody, who is far away: no loop has a remainder.
+  - Neighbours are listed by where their row begins.
   - Cells are half as long, each run of them is tested a vector at a time, in single precision, which
     has twice the lanes and reaches a little further than asked; and those within reach are packed in
     registers.

@@ -67,7 +67,7 @@ end
     shufflevector(a, Val(ntuple(lane -> lane - 1, Val(W)))) + shufflevector(a, Val(ntuple(lane -> W + lane - 1, Val(W))))
 
 """
-Write the lanes that are wanted one after the other, from the k-th behind `to` on, and return how many they are.
+Write the lanes that are wanted one after the other, the first of them as the k-th from `to` on, and return how many they are.
 What lies behind them may be written over, as far as a vector reaches.
 """
 @inline function pack!(to::Ptr{T}, k, lanes::Vec{W,T}, wanted::Vec{W,Bool}) where {W,T}
