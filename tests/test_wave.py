@@ -20,6 +20,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "wave"
 
 
+@pytest.mark.alone  # another test beside it slows one port more than the other
 def test_both_ports_are_certified_and_timed(portbench, project: Path) -> None:
     done = portbench("compare", "--cases", "short,long", "--budget", "3", "--json", "--quiet", cwd=project)
     assert done.returncode == 0, done.stderr
@@ -27,7 +28,7 @@ def test_both_ports_are_certified_and_timed(portbench, project: Path) -> None:
     assert set(rows) == {(case, port) for case in ("short", "long") for port in ("vectorised", "c", "spec")}
     for case in ("short", "long"):
         assert rows[case, "c"]["level"] == rows[case, "vectorised"]["level"] == "A5"
-        assert rows[case, "c"]["over_spec"]["low"] > 1  # it is 2.6 and 134, but other tests run beside this one
+        assert rows[case, "c"]["over_spec"]["low"] > 2
         assert rows[case, "c"]["build"] > 0
 
 
