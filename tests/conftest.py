@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from portbench import hosts, manifest
@@ -52,6 +54,18 @@ def portbench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+def assert_same_motion(port: ModuleType, whole, small) -> None:
+    """Boxes that were loaded, and a System of the same, whose arrays are too small and must grow."""
+    from particles.boxes import Boxes
+
+    small = Boxes([port.advance(small, 0)])
+    for steps in (0, 40):
+        port.run(whole, steps)
+        port.run(small, steps)
+        for name, array in port.state(whole).items():
+            assert np.array_equal(array, port.state(small)[name]), name
 
 
 def need(bundled: Manifest, name: str) -> None:

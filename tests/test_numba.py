@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import assert_same_motion
 
 from particles import spec
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install -e '.[ports]'")
 from particles import port_numba as port
-from particles.boxes import Boxes
 
 both_precisions = pytest.mark.parametrize("number", [np.float64, np.float32])
 both_boundaries = pytest.mark.parametrize("boundary", ["periodic", "walls"])
@@ -33,12 +33,7 @@ def test_arrays_that_are_too_small_grow_and_lose_nothing(number: type, boundary:
         copied=small.copied[:, : 3 * some + 1].copy(),
         neighbours=small.neighbours[:, :some].copy(),
     )
-    small = Boxes([port.advance(small, 0)])
-    for steps in (0, 40):
-        port.run(whole, steps)
-        port.run(small, steps)
-        for name, array in port.state(whole).items():
-            assert np.array_equal(array, port.state(small)[name]), name
+    assert_same_motion(port, whole, small)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 500])

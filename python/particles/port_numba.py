@@ -33,7 +33,7 @@ from numba import prange
 
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
-from particles.observe import observed, stacked, wrapped
+from particles.observe import observed_rows, stacked
 
 SKIN = 0.3
 
@@ -67,7 +67,7 @@ def run(boxes, steps):
 
 def state(boxes):
     """Every field of the specification, boxes first."""
-    return stacked([observe(system) for system in boxes], boxes[0].x.dtype)
+    return stacked([observed_rows(s, *potential_and_virial(s)) for s in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
@@ -160,7 +160,7 @@ def grow(s):
     number, room = s.x.dtype, s.source.size * 3 // 2 + 64
     threads, some, width = s.neighbours.shape[0], s.near.shape[1] * 3 // 2, s.neighbours.shape[1] * 3 // 2
     x = np.zeros(4 * room, number)
-    copy(s.x, x, 4 * s.n)
+    copy(s.x[: 4 * s.n], x)
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
         x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros_like(x),
@@ -171,9 +171,9 @@ def grow(s):
 
 
 @compiled
-def copy(some, to, count):
-    """The first so many. Slices assigned to each other take Numba seconds to compile, for what they may complain of."""
-    for i in range(count):
+def copy(some, to):
+    """As many as fit. Slices assigned to each other take Numba seconds to compile, for what they may complain of."""
+    for i in range(min(some.size, to.size)):
         to[i] = some[i]
 
 
@@ -217,13 +217,13 @@ def sort_particles(s):
         s.inside[s.first[s.cell[i]]] = i
         s.first[s.cell[i]] += 1
     for some in (s.x, s.v):
-        copy(some, s.listed, 4 * s.n)
+        copy(some, s.listed)
         for i in range(s.n):
             for k in range(3):
                 some[4 * i + k] = s.listed[4 * np.int64(s.inside[i]) + k]
     for i in range(s.n):
         s.inside[i] = s.id[s.inside[i]]
-    copy(s.inside, s.id, s.n)
+    copy(s.inside, s.id)
 
 
 @compiled
@@ -457,7 +457,7 @@ def rebuild(s):
             ):  # fmt: skip
                 break
         s = grow(s)
-    copy(s.x, s.listed, 4 * s.n)
+    copy(s.x, s.listed)
     return s
 
 
@@ -486,13 +486,3 @@ def advance_some(systems, first, end, steps):
     for box in range(first, end):
         systems[box] = s = advance(systems[box], steps)
         check_forces(s.force)
-
-
-def observe(s):
-    """The fields of one box, as the specification shapes them and in the order in which it was loaded; in float64."""
-    back = np.argsort(s.id)
-    x, v, force = (a[: 4 * s.n].reshape(s.n, 4)[back, :3] for a in (s.x, s.v, s.force))
-    if s.periodic:
-        x = wrapped(s.box, x)  # as precise as it is
-    box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))
-    return observed(box, s.periodic, x, v, force, *potential_and_virial(s))

@@ -22,8 +22,8 @@ from numba import prange
 
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
-from particles.observe import observed, stacked, wrapped
-from particles.port_numba import about, count_up, pair_force, pair_potential, wrap
+from particles.observe import observed_rows, stacked
+from particles.port_numba import about, copy, count_up, pair_force, pair_potential, wrap
 from particles.vectors import (
     LANES,
     LANES_32,
@@ -72,7 +72,7 @@ def run(boxes, steps):
 
 def state(boxes):
     """Every field of the specification, boxes first."""
-    return stacked([observe(system) for system in boxes], boxes[0].x.dtype)
+    return stacked([observed_rows(s, *potential_and_virial(s)) for s in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
@@ -185,13 +185,6 @@ def rows(count, number):
     raw = np.zeros(4 * count + 16, number)
     skip = (-raw.ctypes.data % 64) // raw.itemsize
     return raw[skip : skip + 4 * count]
-
-
-@compiled
-def copy(some, to):
-    """As many as fit. Slices assigned to each other take Numba seconds to compile, for what they may complain of."""
-    for i in range(min(some.size, to.size)):
-        to[i] = some[i]
 
 
 @compiled
@@ -543,13 +536,3 @@ def advance_some(systems, first, end, steps):
     for box in range(first, end):
         systems[box] = s = advance(systems[box], steps)
         check_forces(s.force[: 4 * s.n])
-
-
-def observe(s):
-    """The fields of one box, as the specification shapes them and in the order in which it was loaded; in float64."""
-    back = np.argsort(s.id)
-    x, v, force = (a[: 4 * s.n].reshape(s.n, 4)[back, :3] for a in (s.x, s.v, s.force))
-    if s.periodic:
-        x = wrapped(s.box, x)  # as precise as it is
-    box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))
-    return observed(box, s.periodic, x, v, force, *potential_and_virial(s))
