@@ -10,8 +10,10 @@ namespace particles {
 // The order of the cells.
 struct Order {
     const System& s;
+    std::size_t layers() const { return s.cells[0] - 4; } // the rim is for images
+    std::size_t columns() const { return s.cells[1] - 4; } // in a layer
     std::size_t places() const { return s.first.size() - 1; }
-    std::size_t operator()(Row x) const { return cell_of(s, x, 2); } // the rim is for images
+    std::size_t operator()(Row x) const { return cell_of(s, x, 2); }
 };
 
 // List all within reach of each particle.
@@ -65,6 +67,7 @@ inline void forces(System& s, bool and_kick) {
         for (std::size_t i = part.first; i < part.end; ++i) {
             const Columns here{splat(x[4 * i]), splat(x[4 * i + 1]), splat(x[4 * i + 2])};
             const Index* end = mine + part.begin[i - part.first + 1];
+            s.fetch_ahead(i);
             Columns f{};
             for (; j < end; j += lanes) {
                 const Columns d = here - (ahead ? next : columns(x, j));

@@ -17,6 +17,14 @@ struct OrderOfCells(Order):
     def __init__(out self, system: System):
         pass
 
+    def layers(self, system: System) -> Int:
+        """How many there are along x."""
+        return system.count[0] - 2 * RIM
+
+    def columns(self, system: System) -> Int:
+        """How many there are in a layer."""
+        return system.count[1] - 2 * RIM
+
     def places(self, system: System) -> Int:
         """How many places there are."""
         return len(system.start) - 1
@@ -77,6 +85,7 @@ def forces(mut system: System, number: Int):
         var fx, fy, fz = Lanes(0), Lanes(0), Lanes(0)
         var begin = part.begin.unsafe_get(i - part.first)
         var end = part.begin.unsafe_get(i - part.first + 1)
+        system.fetch_ahead(i)
         for k in range(begin, end, LANES):
             var dx, dy, dz = xi - x1, yi - y1, zi - z1
             x1, y1, z1 = x2, y2, z2

@@ -12,6 +12,14 @@ trait Order(Deinitable):
         """That of the particles of this box."""
         ...
 
+    def layers(self, system: System) -> Int:
+        """How many there are along x."""
+        ...
+
+    def columns(self, system: System) -> Int:
+        """How many there are in a layer."""
+        ...
+
     def places(self, system: System) -> Int:
         """How many places there are."""
         ...

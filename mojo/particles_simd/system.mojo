@@ -1,6 +1,7 @@
 """One box of particles, laid out for vector registers."""
 
 from std.math import cbrt, floor
+from std.sys.intrinsics import prefetch
 
 from particles.arrays import Real, Vec
 from particles.cells import Cell
@@ -67,6 +68,8 @@ struct System(Copyable, Movable):
     """What single precision may find for the square of the reach."""
     var begin: List[Int32]
     """Where particles of each place in their order begin."""
+    var ahead: Int
+    """So far behind a particle is who comes into sight next."""
     var spare: List[Vec]
     """Room to sort rows in."""
 
@@ -126,6 +129,7 @@ struct System(Copyable, Movable):
         var farthest = Float32(reach) + 4 * Float32(2.0**-23) * places
         self.rough_reach2 = farthest * farthest
         self.begin = List[Int32]()
+        self.ahead = 0
         self.spare = List[Vec](length=n, fill=Vec(0))
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
@@ -141,6 +145,15 @@ struct System(Copyable, Movable):
     def reach(self) -> Real:
         """The distance up to which neighbours are listed."""
         return self.cutoff + self.skin
+
+    @always_inline
+    def fetch_ahead(self, i: Int):
+        """Have it fetched from memory who comes into a particle's sight next.
+
+        It may be nobody.
+        """
+        var row = self.position.unsafe_ptr().unsafe_offset(i + self.ahead)
+        prefetch(row.unsafe_bitcast[Real]())
 
     def total(self) -> Int:
         """Particles and images; the row after theirs is nobody's."""

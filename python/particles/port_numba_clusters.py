@@ -34,7 +34,7 @@ from particles.port_numba_simd import (
 from particles.port_numba_simd import load_candidates as load_lanes
 from particles.port_numba_simd import splat_candidates as splat
 from particles.vectors import LANES_32 as LANES
-from particles.vectors import at, bits, compress_store, load_of, select, shuffle_of, splat_of, store
+from particles.vectors import at, bits, compress_store, load_of, prefetch, select, shuffle_of, splat_of, store
 
 __all__ = ["about", "load", "run", "state"]
 
@@ -92,6 +92,13 @@ def distances(xi, yi, zi, x, j, k):
 
 
 @over_pairs
+def fetch(x, here):
+    """Have the rows of a cluster fetched from memory, which are two lines of it."""
+    prefetch(x, here)
+    prefetch(x, here + ROWS // 2)
+
+
+@over_pairs
 def beyond(low, high, x):
     """How far x is outside of the range."""
     return larger(larger(low - x, x - high), splat(np.float32(0)))
@@ -129,10 +136,11 @@ def keep_near(c, reach2, x, neighbours, begin, end):
 
 
 @over_pairs
-def list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, begin, room, nobody):
+def list_one(c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neighbours, begin, room, nobody):
     """List at [begin, room) the members of the c-th cluster and, after them, all others within reach of any; how many
     they are with nobody to whole vectors, or -1 without room."""
     here = ROWS * c
+    fetch(x, here + 4 * ahead)
     low = high = (x[here], x[here + 1], x[here + 2])
     for i in range(here + 4, min(here + ROWS, 4 * n), 4):
         low = (min(low[0], x[i]), min(low[1], x[i + 1]), min(low[2], x[i + 2]))
@@ -162,7 +170,7 @@ def list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours,
 
 
 @over_particles
-def list_neighbours(n, reach, x, cells, side, first, inside, xs, ys, zs, neighbours, start, count, nobody):
+def list_neighbours(n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neighbours, start, count, nobody):
     """List the neighbours of each cluster; whether there was room."""
     threads, width = neighbours.shape
     flat = neighbours.reshape(-1)
@@ -172,7 +180,9 @@ def list_neighbours(n, reach, x, cells, side, first, inside, xs, ys, zs, neighbo
         for c in range(count.size * part // threads, count.size * (part + 1) // threads):
             found = -1
             if listed + MEMBERS + 2 * LANES <= room:
-                found = list_one(c, n, reach, x, cells, side, first, inside, xs, ys, zs, flat, listed, room, nobody)
+                found = list_one(
+                    c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, flat, listed, room, nobody
+                )
             if found < 0:
                 crowded += 1
                 break
@@ -211,11 +221,12 @@ def forces_on(c, cutoff2, x, neighbours, begin, end):
 
 
 @over_particles
-def forces(n, cutoff, half_dt, x, neighbours, start, count, force, v):
+def forces(n, cutoff, half_dt, x, ahead, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
     flat = neighbours.reshape(-1)
     for c in prange(count.size):
         here = ROWS * c
+        fetch(x, here + 4 * ahead)
         first, last = forces_on(c, cutoff * cutoff, x, flat, start[c], start[c] + count[c])
         store(force, here, first)
         store(force, here + ROWS // 2, last)
@@ -233,7 +244,7 @@ def rebuild(s):
         if make_images(s):
             sort_into_cells(s)
             if list_neighbours(
-                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.side, s.first,
+                s.n, s.cutoff[0] + s.skin[0], s.x, s.ahead, s.cells, s.side, s.first,
                 s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.start, s.count,
                 4 * s.total[0],
             ):  # fmt: skip
@@ -249,11 +260,11 @@ def advance(s, steps):
     half = s.dt[0] * np.float32(0.5)
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     for _ in range(steps):
         if not move(s):
             s = rebuild(s)
-        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], half, s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     return s
 
 

@@ -106,6 +106,7 @@ class System(NamedTuple):
     rough_reach2: np.ndarray  # (1,): what that may find for the square of the reach
     columns: np.ndarray  # (3,): how many, and layers in each, in the order of which particles are sorted
     wide: np.ndarray  # (3,): how much each is
+    ahead: int  # so far behind a particle is who comes into sight next
     begin: np.ndarray  # (layers + 1,): where each begins among the particles
     neighbours: np.ndarray  # (threads, room for lists): where rows begin; lists have no gaps between them
     start: np.ndarray  # (lists,): where each begins in `neighbours`, if that were flat
@@ -171,6 +172,8 @@ def make(parameters, position, velocity, members=1):
         rough_reach2=np.array([rough * rough]),
         columns=columns,
         wide=box / columns.astype(number),
+        # A particle sees two layers and two columns far; a column more, for memory takes time.
+        ahead=int(n * (2 * columns[1] + 3) // (columns[0] * columns[1])),
         begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
         neighbours=np.zeros((threads, width), np.uint32),
         start=np.zeros(lists, np.int64),
@@ -205,8 +208,8 @@ def grow(s):
         x, s.v, s.force, s.listed, s.spare, s.id, np.zeros(room, np.uint32), rows(room, number),
         s.cells, s.side, np.zeros(room, np.int64), s.first,
         np.zeros(room + LANES_32, np.uint32), np.zeros((3, room + LANES_32), np.float32), s.rough_reach2,
-        s.columns, s.wide, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32), s.start, s.count,
-        s.total,
+        s.columns, s.wide, s.ahead, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32),
+        s.start, s.count, s.total,
     )  # fmt: skip
 
 
@@ -218,12 +221,14 @@ def place_of(x, side, cells, rim):
 
 @compiled
 def sort_particles(s):
-    """Put the particles themselves in the order of layers and columns, there and back again."""
+    """Put the particles themselves in the order of layers and columns; for clusters, there and back again."""
     for i in range(s.n):
         place = 0
         for k in range(3):
             along = min(int(s.x[4 * i + k] / s.wide[k]), s.columns[k] - 1)
-            place = place * s.columns[k] + (s.columns[k] - 1 - along if place % 2 else along)
+            if s.members > 1 and place % 2:
+                along = s.columns[k] - 1 - along
+            place = place * s.columns[k] + along
         s.cell[i] = place
     count_up(s.begin, s.cell, s.n)
     for i in range(s.n):
@@ -403,7 +408,7 @@ def pair_forces(r2):
 
 
 @over_pairs
-def forces_of_part(begin, end, cutoff2, half_dt, x, neighbours, start, count, force, v):
+def forces_of_part(begin, end, cutoff2, half_dt, x, ahead, neighbours, start, count, force, v):
     """On the particles [begin, end), whose lists follow each other.
 
     The coordinates of two vectors of neighbours are on their way, be they the next particle's, while the forces of
@@ -413,6 +418,7 @@ def forces_of_part(begin, end, cutoff2, half_dt, x, neighbours, start, count, fo
     nothing, k = splat(0.0), start[begin]
     next_, after = columns(x, neighbours, k), columns(x, neighbours, k + LANES)
     for i in range(begin, end):
+        prefetch(x, 4 * (i + ahead))
         xi, yi, zi = splat(at(x, 4 * i)), splat(at(x, 4 * i + 1)), splat(at(x, 4 * i + 2))
         fx = fy = fz = nothing
         for k in range(start[i], start[i] + count[i], LANES):
@@ -430,12 +436,12 @@ def forces_of_part(begin, end, cutoff2, half_dt, x, neighbours, start, count, fo
 
 
 @over_particles
-def forces(n, cutoff, half_dt, x, neighbours, start, count, force, v):
+def forces(n, cutoff, half_dt, x, ahead, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
     flat, parts = neighbours.reshape(-1), neighbours.shape[0]
     for part in prange(parts):
         begin, end = n * part // parts, n * (part + 1) // parts
-        forces_of_part(begin, end, cutoff * cutoff, half_dt, x, flat, start, count, force, v)
+        forces_of_part(begin, end, cutoff * cutoff, half_dt, x, ahead, flat, start, count, force, v)
 
 
 @compiled
@@ -522,11 +528,11 @@ def advance(s, steps):
     half = s.dt[0] / 2
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], 0.0, s.x, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], 0.0, s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     for _ in range(steps):
         if not move(s):
             s = rebuild(s)
-        forces(s.n, s.cutoff[0], half, s.x, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.n, s.cutoff[0], half, s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     return s
 
 

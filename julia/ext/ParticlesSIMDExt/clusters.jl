@@ -34,6 +34,8 @@ end
     return column * size[3] + (isodd(column) ? size[3] - 1 - c : c) + 1
 end
 
+grid((; parameters)::TunedSystem{Float32}) = Columns(parameters).size
+
 "Rank the particles layer by layer."
 function Particles.rank!(system::TunedSystem{Float32})
     (; parameters, rank, position, cells, places) = system
@@ -67,6 +69,9 @@ end
 @inline shuffled(start, rows, width, ::Val{axis}) where {axis} =
     shufflevector(rows..., Val(ntuple(lane -> start(lane) + axis, width)))
 
+"Its rows are two lines of memory."
+@inline prefetch_cluster(position, i) = (prefetch(pointer(position, i)); prefetch(pointer(position, i + MEMBERS ÷ 2)))
+
 "A list for each cluster: its members, and after them all others within reach of any."
 function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {W}
     (; position, cells, reach) = system
@@ -74,10 +79,11 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
     nobody = Vec{W,Int32}(start_of(Row{Float32}, somebody(system) + 1))
     number = Vec{W,Int32}(ntuple(Int32 ∘ member, Val(W)))
     reach2 = reach^2
-    listed = 0
+    listed, ahead = 0, next_in_sight(system)
     GC.@preserve position cells neighbours begin
         rows, candidates = Ptr{Float32}(pointer(position)), pointers_to(cells)
         @inbounds for (c, i) in enumerate(clusters(chunk))
+            prefetch_cluster(position, i + ahead)
             others = number > (last(particles) - i) % Int32
             here = map(x -> vifelse(others, x[1], x), members_from(rows, i, Val(W)))
             low, high = map(minimum, here), map(maximum, here)
@@ -128,11 +134,13 @@ function forces!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {W}
     (; position, force) = system
     (; particles, offset, neighbours) = chunk
     cutoff2 = Vec{W,Float32}(system.parameters.cutoff^2)
+    ahead = next_in_sight(system)
     # Of the member that each lane sees in the first vector, where it is itself a neighbour.
     number = Vec{W,Int32}(ntuple(lane -> Int32(member(lane) - neighbour(lane)), Val(W)))
     GC.@preserve position begin
         rows = Ptr{Float32}(pointer(position))
         @inbounds for (c, i) in enumerate(clusters(chunk))
+            prefetch_cluster(position, i + ahead)
             here = members_from(rows, i, Val(W))
             f = map(zero, here)
             own = offset[c] + 1
