@@ -230,10 +230,11 @@ def halves_added(f: Lanes) -> SIMD[PRECISION, MEMBERS]:
     return sum
 
 
-def forces(mut system: System, number: Int):
-    """The force on each of a part of the particles: the sum of its pair forces."""
+def forces[and_kick: Bool](mut system: System, number: Int):
+    """The force on each of a part of the particles, and half a kick by it."""
     ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
+    var half = 0.5 * system.dt
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
     # The member that each lane sees in the first vector, itself a neighbour.
     var lane, all = iota[DType.int32, LANES](), Rows(Int32(MEMBERS))
@@ -260,4 +261,7 @@ def forces(mut system: System, number: Int):
         var x8, y8, z8 = halves_added(fx), halves_added(fy), halves_added(fz)
         comptime for m in range(MEMBERS):
             if first + m < part.last:
-                system.force.unsafe_get(first + m) = Vec(x8[m], y8[m], z8[m], 0)
+                var force = Vec(x8[m], y8[m], z8[m], 0)
+                system.force.unsafe_get(first + m) = force
+                comptime if and_kick:
+                    system.velocity.unsafe_get(first + m) += half * force

@@ -9,12 +9,16 @@ from .system import System
 from .vectors import MEMBERS
 
 
-def forces(mut system: System, number: Int):
-    """The force on each of a part of the particles: the sum of its pair forces."""
+def forces[and_kick: Bool](mut system: System, number: Int):
+    """The force on each of a part of the particles, and half a kick by it.
+
+    It is the sum of its pair forces. In the same pass over memory, if at all, it
+    gets half a time step of acceleration.
+    """
     comptime if MEMBERS > 1:
-        forces_on_clusters(system, number)
+        forces_on_clusters[and_kick](system, number)
     else:
-        forces_on_each(system, number)
+        forces_on_each[and_kick](system, number)
 
 
 def potential_and_virial(system: System) -> Tuple[Real, Real]:

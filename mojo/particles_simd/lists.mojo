@@ -66,8 +66,8 @@ def list_neighbours(mut system: System, number: Int):
         part.neighbour.unsafe_ptr().unsafe_store(listed + k * LANES, nobody)
 
 
-def forces(mut system: System, number: Int):
-    """The force on each of a part of the particles: the sum of its pair forces.
+def forces[and_kick: Bool](mut system: System, number: Int):
+    """The force on each of a part of the particles, and half a kick by it.
 
     The coordinates of two vectors of neighbours are on their way, be they the next particle's,
     while the forces of those before them are found: the processor has no room for so many
@@ -75,6 +75,7 @@ def forces(mut system: System, number: Int):
     """
     ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
+    var half = 0.5 * system.dt
     var x = system.position.unsafe_ptr().unsafe_bitcast[Real]()
     var mine = part.neighbour.unsafe_ptr()
     var x1, y1, z1 = columns(x, mine)
@@ -94,4 +95,7 @@ def forces(mut system: System, number: Int):
             prefetch(mine.unsafe_offset(k + 64 * LANES))
             var r2 = dx * dx + dy * dy + dz * dz
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
-        system.force.unsafe_get(i) = sums(fx, fy, fz)
+        var force = sums(fx, fy, fz)
+        system.force.unsafe_get(i) = force
+        comptime if and_kick:
+            system.velocity.unsafe_get(i) += half * force

@@ -13,7 +13,7 @@ from .system import System
 def advance(mut system: System, steps: Int, mut team: Team) raises:
     """Go on by so many time steps; with none, only compute the forces."""
     if steps == 0:
-        team.share[forces](system)
+        team.share[forces[and_kick=False]](system)
     for _ in range(steps):
         team.share[kick_and_drift](system)
         check_motion(system)
@@ -21,7 +21,7 @@ def advance(mut system: System, steps: Int, mut team: Team) raises:
             rebuild(system, team)
         elif system.periodic:
             team.share[move_images](system)
-        team.share[forces_and_kick](system)
+        team.share[forces[and_kick=True]](system)
     check_forces(system)
 
 
@@ -53,16 +53,6 @@ def kick_and_drift(mut system: System, number: Int):
         moved2 = max(moved2, square(x - system.listed_position.unsafe_get(i)))
     # Not sooner: another thread's part is in the same line of the cache.
     part.moved2 = moved2
-
-
-def forces_and_kick(mut system: System, number: Int):
-    """The second half of a step, for a part of the particles."""
-    forces(system, number)
-    ref part = system.parts[number]
-    for i in range(part.first, part.last):
-        system.velocity.unsafe_get(i) += (
-            0.5 * system.dt * system.force.unsafe_get(i)
-        )
 
 
 def check_motion(system: System) raises:
