@@ -178,7 +178,9 @@ def test_the_page_on_performance_quotes_the_busy_program() -> None:
 
 def test_the_page_on_performance_quotes_sizes_and_cycles() -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
-    rows = json.loads((ROOT / "results" / "sizes.json").read_text())["rows"]
+    session = json.loads((ROOT / "results" / "sizes.json").read_text())
+    assert f"over {session['steps']} steps" in page
+    rows = session["rows"]
     sizes = sorted({row["particles"] for row in rows})
     assert (sizes[0], sizes[-1]) == (108, 1_000_000)
     for port in {row["port"] for row in rows}:

@@ -18,7 +18,7 @@ typedef Whole Wholes __attribute__((vector_size(lanes * sizeof(Whole))));
 // Columns along z as wide as a cluster is long, there and back again, and in them layers of less than a particle each:
 // so that eight in a row are near each other.
 struct Order {
-    std::array<std::size_t, axes> count;
+    std::array<std::size_t, axes> count; // slabs, columns in each, and layers
     Row per_side{};
 
     explicit Order(const System& s) {
@@ -31,8 +31,6 @@ struct Order {
         for (std::size_t k = 0; k < axes; ++k) per_side[k] = Real(count[k]) / s.box[k];
     }
 
-    std::size_t layers() const { return count[0]; }
-    std::size_t columns() const { return count[1]; } // in a layer
     std::size_t places() const { return count[0] * count[1] * count[2]; }
 
     std::size_t operator()(Row x) const {

@@ -10,8 +10,8 @@ namespace particles {
 // The order of the cells.
 struct Order {
     const System& s;
-    std::size_t layers() const { return s.cells[0] - 4; } // the rim is for images
-    std::size_t columns() const { return s.cells[1] - 4; } // in a layer
+    std::array<std::size_t, 2> count{s.cells[0] - 4, s.cells[1] - 4}; // slabs, and columns in each; the rim is for images
+    Row per_side = s.per_side;
     std::size_t places() const { return s.first.size() - 1; }
     std::size_t operator()(Row x) const { return cell_of(s, x, 2); }
 };
@@ -57,9 +57,9 @@ inline void forces(System& s, bool and_kick) {
     const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
     const Real half = and_kick ? s.dt / 2 : Real(0);
 #ifdef __AVX__
-    constexpr bool ahead = true;
+    constexpr bool two_ahead = true;
 #else
-    constexpr bool ahead = false;
+    constexpr bool two_ahead = false;
 #endif
     in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
@@ -70,8 +70,8 @@ inline void forces(System& s, bool and_kick) {
             s.fetch_ahead(i);
             Columns f{};
             for (; j < end; j += lanes) {
-                const Columns d = here - (ahead ? next : columns(x, j));
-                if constexpr (ahead) next = after, after = columns(x, j + 2 * lanes);
+                const Columns d = here - (two_ahead ? next : columns(x, j));
+                if constexpr (two_ahead) next = after, after = columns(x, j + 2 * lanes);
                 __builtin_prefetch(j + 64 * lanes); // the list is read once, from far away
                 pull(f, d, [&](Lanes r2) { return r2 < cutoff2; });
             }

@@ -9,11 +9,21 @@
 
 namespace particles {
 
+// How many rows further on, about, is who comes into a particle's sight next: as many slabs and columns as it sees, even
+// numbers of them, for who goes there and back again meets himself at every second; and a column, for memory takes time.
+inline std::size_t next_in_sight(const System& s, const Order& order) {
+    const auto seen = [&](std::size_t k) { // not quite a half, for what is seen of two is not to be rounded to four
+        return 2 * static_cast<std::size_t>(std::ceil(Real(0.499) * s.reach() * order.per_side[k]));
+    };
+    const std::size_t slabs = order.count[0], columns = order.count[1];
+    const std::size_t ahead = s.n * (seen(0) * columns + seen(1) + 1) / (slabs * columns);
+    return ahead < s.n ? ahead : 0; // in few slabs all are in sight
+}
+
 // Put the particles themselves in an order in which neighbours are near in memory.
 inline void sort_particles(System& s) {
     const Order order(s);
-    // A particle sees two layers and two columns far; a column more, for memory takes time.
-    s.ahead = s.n * (2 * order.columns() + 3) / (order.layers() * order.columns());
+    s.ahead = next_in_sight(s, order);
     s.cell.resize(s.n);
     s.inside.resize(s.n);
     s.begin.assign(order.places() + 1, 0);

@@ -51,7 +51,7 @@ struct System {
     std::array<std::vector<float>, axes> sorted; // their positions in that order, roughly
     float rough_reach2; // what single precision may find for the square of the reach
     std::vector<Index> begin;            // where particles of each place in their order begin
-    std::size_t ahead = 0;               // so far behind a particle is who comes into sight next
+    std::size_t ahead = 0;               // how many rows further on, about, is who comes into sight next
     std::vector<Row> spare;              // room to sort rows in
 
     std::vector<Part> parts;
@@ -61,7 +61,7 @@ struct System {
 
     Real reach() const { return cutoff + skin; }
 
-    // Have it fetched from memory who comes into the sight of the i-th particle next; it may be nobody.
+    // Have it fetched from memory who comes into the sight of the i-th particle next; what is beyond the end is not read.
     void fetch_ahead(std::size_t i) const { __builtin_prefetch(x.data() + i + ahead); }
 
     System(const Parameters& p, const Real* position, const Real* velocity)

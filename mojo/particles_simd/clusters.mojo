@@ -42,8 +42,8 @@ struct OrderOfColumns(Order):
     """
 
     var count: SIMD[DType.int, 4]
-    """Columns along x and y, and layers."""
-    var per_length: Vec
+    """Slabs along x, columns in each, and layers in these."""
+    var along_unit: Vec
     """As many for a length."""
 
     def __init__(out self, system: System):
@@ -55,15 +55,19 @@ struct OrderOfColumns(Order):
         # Layers of less than a particle each.
         along[2] = Real(1 + 2 * n // Int(along[0] * along[1]))
         self.count = along.cast[DType.int]()
-        self.per_length = along / system.box
+        self.along_unit = along / system.box
 
-    def layers(self, system: System) -> Int:
+    def slabs(self, system: System) -> Int:
         """How many there are along x."""
         return self.count[0]
 
     def columns(self, system: System) -> Int:
-        """How many there are in a layer."""
+        """How many there are in a slab."""
         return self.count[1]
+
+    def per_length(self, system: System) -> Vec:
+        """How many there are in a unit of length along each axis."""
+        return self.along_unit
 
     def places(self, system: System) -> Int:
         """How many places there are."""
@@ -71,7 +75,7 @@ struct OrderOfColumns(Order):
 
     def place(self, system: System, x: Vec) -> Int:
         """That of the point x."""
-        var along = (x * self.per_length).cast[DType.int]()
+        var along = (x * self.along_unit).cast[DType.int]()
         var place = 0
         for axis in range(3):
             var next = min(along[axis], self.count[axis] - 1)
@@ -231,7 +235,7 @@ def halves_added(f: Lanes) -> SIMD[PRECISION, MEMBERS]:
 
 
 def forces[and_kick: Bool](mut system: System, number: Int):
-    """The force on each of a part of the particles, and half a kick by it."""
+    """The force on each of a part of the particles, and perhaps half a kick by it."""
     ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
     var half = 0.5 * system.dt

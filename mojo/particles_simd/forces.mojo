@@ -10,10 +10,10 @@ from .vectors import MEMBERS
 
 
 def forces[and_kick: Bool](mut system: System, number: Int):
-    """The force on each of a part of the particles, and half a kick by it.
+    """The force on each of a part of the particles: the sum of its pair forces.
 
-    It is the sum of its pair forces. In the same pass over memory, if at all, it
-    gets half a time step of acceleration.
+    With `and_kick` each gets half a time step of acceleration too, in the same pass
+    over memory.
     """
     comptime if MEMBERS > 1:
         forces_on_clusters[and_kick](system, number)

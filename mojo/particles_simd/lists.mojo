@@ -17,13 +17,17 @@ struct OrderOfCells(Order):
     def __init__(out self, system: System):
         pass
 
-    def layers(self, system: System) -> Int:
+    def slabs(self, system: System) -> Int:
         """How many there are along x."""
         return system.count[0] - 2 * RIM
 
     def columns(self, system: System) -> Int:
-        """How many there are in a layer."""
+        """How many there are in a slab."""
         return system.count[1] - 2 * RIM
+
+    def per_length(self, system: System) -> Vec:
+        """How many there are in a unit of length along each axis."""
+        return system.per_length
 
     def places(self, system: System) -> Int:
         """How many places there are."""
@@ -67,7 +71,7 @@ def list_neighbours(mut system: System, number: Int):
 
 
 def forces[and_kick: Bool](mut system: System, number: Int):
-    """The force on each of a part of the particles, and half a kick by it.
+    """The force on each of a part of the particles, and perhaps half a kick by it.
 
     The coordinates of two vectors of neighbours are on their way, be they the next particle's,
     while the forces of those before them are found: the processor has no room for so many

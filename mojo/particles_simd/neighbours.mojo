@@ -2,6 +2,7 @@
 
 from particles.periodic import may_move, refuse_same_point, same_point
 from particles.threads import Team
+from std.math import ceil
 from std.sys.defines import get_defined_bool
 
 from .cells import ends_to_starts, sort_into_cells
@@ -35,13 +36,35 @@ def rebuild(mut system: System, mut team: Team) raises:
         team.share[list_neighbours](system)
 
 
+def next_in_sight[SomeOrder: Order](system: System, order: SomeOrder) -> Int:
+    """How many rows further on, about, is who comes into a particle's sight next.
+
+    As many slabs and columns as it sees, even numbers of them, for who goes there
+    and back again meets himself at every second; and a column, for memory takes time.
+    """
+    # Not quite a half: what is seen of two is not to be rounded to four.
+    var seen = (
+        2
+        * ceil(0.499 * system.reach() * order.per_length(system)).cast[
+            DType.int
+        ]()
+    )
+    var slabs, columns = order.slabs(system), order.columns(system)
+    var ahead = (
+        system.particles
+        * (Int(seen[0]) * columns + Int(seen[1]) + 1)
+        // (slabs * columns)
+    )
+    return (
+        ahead if ahead < system.particles else 0
+    )  # in few slabs all are in sight
+
+
 def sort_particles[SomeOrder: Order](mut system: System):
     """Put the particles themselves in an order in which neighbours are near in memory."""
     var n = system.particles
     var order = SomeOrder(system)
-    var columns = order.columns(system)
-    # A particle sees two layers and two columns far; a column more, for memory takes time.
-    system.ahead = n * (2 * columns + 3) // (order.layers(system) * columns)
+    system.ahead = next_in_sight(system, order)
     system.cell.resize(n, 0)
     system.member.resize(n, 0)
     system.begin.clear()

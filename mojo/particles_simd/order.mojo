@@ -12,12 +12,16 @@ trait Order(Deinitable):
         """That of the particles of this box."""
         ...
 
-    def layers(self, system: System) -> Int:
+    def slabs(self, system: System) -> Int:
         """How many there are along x."""
         ...
 
     def columns(self, system: System) -> Int:
-        """How many there are in a layer."""
+        """How many there are in a slab."""
+        ...
+
+    def per_length(self, system: System) -> Vec:
+        """How many there are in a unit of length along each axis."""
         ...
 
     def places(self, system: System) -> Int:

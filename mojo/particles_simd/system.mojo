@@ -69,7 +69,7 @@ struct System(Copyable, Movable):
     var begin: List[Int32]
     """Where particles of each place in their order begin."""
     var ahead: Int
-    """So far behind a particle is who comes into sight next."""
+    """How many rows further on, about, is who comes into sight next; 0 if particles are not sorted."""
     var spare: List[Vec]
     """Room to sort rows in."""
 
@@ -150,7 +150,7 @@ struct System(Copyable, Movable):
     def fetch_ahead(self, i: Int):
         """Have it fetched from memory who comes into a particle's sight next.
 
-        It may be nobody.
+        What is beyond the end is not read.
         """
         var row = self.position.unsafe_ptr().unsafe_offset(i + self.ahead)
         prefetch(row.unsafe_bitcast[Real]())

@@ -104,9 +104,9 @@ class System(NamedTuple):
     inside: np.ndarray  # (room + a vector,): where rows begin, in the order of cells
     sorted: np.ndarray  # (3, room + a vector): positions in that order, in single precision
     rough_reach2: np.ndarray  # (1,): what that may find for the square of the reach
-    columns: np.ndarray  # (3,): how many, and layers in each, in the order of which particles are sorted
+    columns: np.ndarray  # (3,): slabs, columns in each, and layers, in the order of which particles are sorted
     wide: np.ndarray  # (3,): how much each is
-    ahead: int  # so far behind a particle is who comes into sight next
+    ahead: int  # how many rows further on, about, is who comes into sight next
     begin: np.ndarray  # (layers + 1,): where each begins among the particles
     neighbours: np.ndarray  # (threads, room for lists): where rows begin; lists have no gaps between them
     start: np.ndarray  # (lists,): where each begins in `neighbours`, if that were flat
@@ -172,14 +172,24 @@ def make(parameters, position, velocity, members=1):
         rough_reach2=np.array([rough * rough]),
         columns=columns,
         wide=box / columns.astype(number),
-        # A particle sees two layers and two columns far; a column more, for memory takes time.
-        ahead=int(n * (2 * columns[1] + 3) // (columns[0] * columns[1])),
+        ahead=next_in_sight(n, columns, reach * columns / box),
         begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
         neighbours=np.zeros((threads, width), np.uint32),
         start=np.zeros(lists, np.int64),
         count=np.zeros(lists, np.int64),
         total=np.zeros(1, np.int64),
     )
+
+
+def next_in_sight(n, columns, seen):
+    """How many rows further on, about, is who comes into a particle's sight next.
+
+    As many slabs and columns as it sees, even numbers of them, for who goes there and back again meets himself at every
+    second; and a column, for memory takes time.
+    """
+    even = 2 * np.ceil(0.499 * seen).astype(np.int64)  # not quite a half: two seen are not to be rounded to four
+    ahead = n * (even[0] * columns[1] + even[1] + 1) // (columns[0] * columns[1])
+    return int(ahead) if ahead < n else 0  # in few slabs all are in sight
 
 
 @compiled
@@ -221,7 +231,7 @@ def place_of(x, side, cells, rim):
 
 @compiled
 def sort_particles(s):
-    """Put the particles themselves in the order of layers and columns; for clusters, there and back again."""
+    """Put the particles themselves in the order of cells; for clusters, of layers in columns, there and back again."""
     for i in range(s.n):
         place = 0
         for k in range(3):

@@ -15,7 +15,7 @@ Columns along z as wide as a cluster is long, there and back again, and in them 
 a particle each: so that eight in a row are near each other.
 """
 struct Columns
-    size::NTuple{3,Int}
+    size::NTuple{3,Int}              # slabs, columns in each, and layers
     per_length::SVector{3,Float32}
 end
 
@@ -34,7 +34,10 @@ end
     return column * size[3] + (isodd(column) ? size[3] - 1 - c : c) + 1
 end
 
-grid((; parameters)::TunedSystem{Float32}) = Columns(parameters).size
+function order_of((; parameters)::TunedSystem{Float32})
+    (; size, per_length) = Columns(parameters)
+    return size, per_length
+end
 
 "Rank the particles layer by layer."
 function Particles.rank!(system::TunedSystem{Float32})
@@ -69,7 +72,7 @@ end
 @inline shuffled(start, rows, width, ::Val{axis}) where {axis} =
     shufflevector(rows..., Val(ntuple(lane -> start(lane) + axis, width)))
 
-"Its rows are two lines of memory."
+"Have the rows of a cluster fetched, which are two lines of memory."
 @inline prefetch_cluster(position, i) = (prefetch(pointer(position, i)); prefetch(pointer(position, i + MEMBERS ÷ 2)))
 
 "A list for each cluster: its members, and after them all others within reach of any."

@@ -4,15 +4,20 @@
 Particles.forces!(system::TunedSystem{T}, chunk) where {T} = forces!(system, chunk, Val(lanes(T)))
 
 """
-So far behind a particle, in the order in which they are kept, is who comes into its sight next. It sees two layers and two
-columns far; a column more, for memory takes time.
+How many rows further on, about, is who comes into a particle's sight next: as many slabs and columns as it sees, even numbers
+of them, for who goes there and back again meets himself at every second; and a column, for memory takes time.
 """
 function next_in_sight(system)
-    layers, columns, _ = grid(system)
-    return length(system.velocity) * (2columns + 3) ÷ (layers * columns)
+    particles = length(system.velocity)
+    (slabs, columns), per_length = order_of(system)
+    # Not quite a half: what is seen of two is not to be rounded to four.
+    seen = 2 .* ceil.(Int, 0.499f0 * system.reach .* per_length)
+    ahead = particles * (seen[1] * columns + seen[2] + 1) ÷ (slabs * columns)
+    return ahead < particles ? ahead : 0    # in few slabs all are in sight
 end
 
-grid((; cells)::TunedSystem{Float64}) = cells.size .- 2Particles.border(cells.span)
+"Slabs along x, and columns in each; and how many in a unit of length."
+order_of((; cells)::TunedSystem{Float64}) = cells.size .- 2Particles.border(cells.span), cells.per_length
 
 """
 A vector of neighbours of one particle.
