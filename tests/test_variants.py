@@ -53,6 +53,7 @@ def test_they_are_checked_and_timed_beside_their_port(portbench, tmp_path: Path)
     assert done.returncode == 1
     assert set(rows) >= {"right", "right:slow", "right:wrong"}
     assert "declares float32 and the port says float64" in rows["right:wrong"]["refusal"]
+    assert not rows["right:slow"]["refusal"]
     assert rows["right:slow"]["level"] == "A5"
     document = session.read(tmp_path / said["session"])
     assert document["baseline"] == "right"

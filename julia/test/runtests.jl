@@ -390,6 +390,21 @@ end
     end
 end
 
+@testset "who is fetched ahead is about the farthest in sight: $T" for T in (Float64, Float32)
+    # A liquid with more slabs than columns in each, and slabs that are not whole layers of the lattice.
+    points = vec([1.06 .* (Tuple(place) .- 0.5) .+ 0.1 .* sin.((i, 2i, 3i))
+                  for (i, place) in enumerate(CartesianIndices((21, 13, 10)))])
+    position = T.(reshape(stack(points), 3, :, 1))
+    parameters = case(; particles=length(points), box=1.06 .* (21, 13, 10))
+    start = Dict("position" => position, "velocity" => zero(position))
+    system = only_system(load(parameters, start, SVector{4,T}))
+    farthest = maximum(system.chunks) do chunk
+        seen(m) = Iterators.filter(<=(length(points)), Particles.neighbours_of(system, chunk, m))
+        maximum(maximum(seen(m); init = i) - i for (m, i) in enumerate(chunk.particles))
+    end
+    @test vectors.next_in_sight(system) ≈ farthest atol = 100
+end
+
 @testset "Particles" begin
     @testset "shapes and names" begin
         parameters, start = shaken(3; boxes=2, cutoff=1.5)

@@ -9,7 +9,7 @@ from particles.threads import Team
 from particles_simd import TunedBox
 from particles_simd.clusters import members, neighbours
 from particles_simd.columns import columns, sums
-from particles_simd.neighbours import rebuild
+from particles_simd.neighbours import SORTED, rebuild
 from particles_simd.vectors import AT_A_TIME, LANES, MEMBERS, Some, pack
 
 from states import ROUNDING, jittered, parameters, same, scattered
@@ -217,6 +217,24 @@ def test_a_failed_run_changes_nothing() raises:
     assert_true(same(after.position, before.position, len(start)))
     assert_true(same(after.velocity, before.velocity, len(start)))
     box.advance(3, team)
+
+
+def test_who_is_fetched_ahead() raises:
+    """About the farthest in sight, in a box with more slabs than columns in each."""
+    var points = scattered(3400, Vec(24, 14, 12, 0))
+    var still = List[Vec](length=len(points), fill=Vec(0))
+    var given = parameters(len(points), "24.0 14.0 12.0", "periodic")
+    var team = Team()
+    var box = TunedBox(given, points, still, 1)
+    rebuild(box.system, team)
+    var farthest = 0
+    for i in range(0, len(points), MEMBERS):
+        for start in box.system.parts[0].listed(i):
+            var j = Int(start) // 4
+            if j < len(points):
+                farthest = max(farthest, j - i)
+    var expected = Float64(farthest if MEMBERS > 1 or SORTED else 0)
+    assert_almost_equal(Float64(box.system.ahead), expected, atol=120)
 
 
 def test_two_at_one_point() raises:
