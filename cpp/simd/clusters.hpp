@@ -138,11 +138,6 @@ inline std::size_t keep_near(const System& s, std::size_t first, std::size_t end
     return kept;
 }
 
-// As System::fetch_ahead, for a cluster: its rows are two lines of memory.
-inline void fetch_ahead(const System& s, std::size_t first) {
-    for (std::size_t k = 0; k < members; k += 4) s.fetch_ahead(first + k);
-}
-
 // List the members of each cluster and, after them, all others within reach of any.
 inline void list_neighbours(System& s) {
     const auto nobody = static_cast<Index>(4 * s.total);
@@ -152,7 +147,7 @@ inline void list_neighbours(System& s) {
         for (std::size_t c = part.first; c < part.end; ++c) {
             part.begin[c - part.first] = listed;
             const std::size_t first = members * c, last = std::min(first + members, s.n);
-            fetch_ahead(s, first);
+            s.fetch_ahead(first);
             Row low = s.x[first], high = low;
             for (std::size_t i = first + 1; i < last; ++i)
                 for (std::size_t k = 0; k < axes; ++k) {
@@ -197,7 +192,7 @@ inline void forces(System& s, bool and_kick) {
             const std::size_t first = members * c;
             const Columns here = members_from(&s.x[first]);
             const Index* end = mine + part.begin[c - part.first + 1];
-            fetch_ahead(s, first);
+            s.fetch_ahead(first);
             Columns f{};
             for (Whole k = 0; k < Whole(members); k += at_once, j += at_once)
                 pull(f, here - neighbours(x, j), [&](Lanes r2) { return (r2 < cutoff2) & (seen != k); });

@@ -61,8 +61,11 @@ struct System {
 
     Real reach() const { return cutoff + skin; }
 
-    // Have it fetched from memory who comes into the sight of the i-th particle next; what is beyond the end is not read.
-    void fetch_ahead(std::size_t i) const { __builtin_prefetch(x.data() + i + ahead); }
+    // Have them fetched from memory who come into sight next of those who share the i-th particle's list, of whom it is the
+    // first: as many, in lines of memory of four rows at most. What is beyond the end is not read.
+    void fetch_ahead(std::size_t i) const {
+        for (std::size_t k = 0; k < members; k += 4) __builtin_prefetch(x.data() + i + ahead + k);
+    }
 
     System(const Parameters& p, const Real* position, const Real* velocity)
         : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),

@@ -85,13 +85,6 @@ struct OrderOfColumns(Order):
         return place
 
 
-@always_inline
-def fetch_ahead(system: System, first: Int):
-    """As the method of System, for a cluster: its rows are two lines of memory."""
-    comptime for k in range(0, MEMBERS, 4):
-        system.fetch_ahead(first + k)
-
-
 def list_neighbours(mut system: System, number: Int):
     """For a part of the clusters: the members, and all others within reach of any."""
     var last = system.parts[number].last
@@ -102,7 +95,7 @@ def list_neighbours(mut system: System, number: Int):
     var listed = 0
     for first in range(start, last, MEMBERS):
         var end = min(first + MEMBERS, last)
-        fetch_ahead(system, first)
+        system.fetch_ahead(first)
         var low = system.position[first]
         var high = low
         for i in range(first, end):
@@ -245,7 +238,7 @@ def forces[and_kick: Bool](mut system: System, number: Int):
     var seen = lane % all - lane // all
     var mine = part.neighbour.unsafe_ptr()
     for first in range(part.first, part.last, MEMBERS):
-        fetch_ahead(system, first)
+        system.fetch_ahead(first)
         var xi, yi, zi = members(x, first)
         var fx, fy, fz = Lanes(0), Lanes(0), Lanes(0)
         var number = (first - part.first) // MEMBERS

@@ -55,9 +55,8 @@ def next_in_sight[SomeOrder: Order](system: System, order: SomeOrder) -> Int:
         * (Int(seen[0]) * columns + Int(seen[1]) + 1)
         // (slabs * columns)
     )
-    return (
-        ahead if ahead < system.particles else 0
-    )  # in few slabs all are in sight
+    # In few slabs all are in sight.
+    return ahead if ahead < system.particles else 0
 
 
 def sort_particles[SomeOrder: Order](mut system: System):

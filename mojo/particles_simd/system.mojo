@@ -148,12 +148,16 @@ struct System(Copyable, Movable):
 
     @always_inline
     def fetch_ahead(self, i: Int):
-        """Have it fetched from memory who comes into a particle's sight next.
+        """Have them fetched from memory who come into sight next of those who share a list.
 
-        What is beyond the end is not read.
+        As many as these, of whom i is the first, in lines of memory of four rows
+        at most. What is beyond the end is not read.
         """
-        var row = self.position.unsafe_ptr().unsafe_offset(i + self.ahead)
-        prefetch(row.unsafe_bitcast[Real]())
+        comptime for k in range(0, MEMBERS, 4):
+            var row = self.position.unsafe_ptr().unsafe_offset(
+                i + self.ahead + k
+            )
+            prefetch(row.unsafe_bitcast[Real]())
 
     def total(self) -> Int:
         """Particles and images; the row after theirs is nobody's."""
