@@ -1,6 +1,9 @@
 // Particles and images in the order of cells.
 #pragma once
 
+#include <span>
+#include <utility>
+
 #include "images.hpp"
 
 namespace particles {
@@ -20,28 +23,32 @@ inline Index cell_of(const System& s, Row x, Signed rim) {
     return static_cast<Index>((place[0] * s.cells[1] + place[1]) * s.cells[2] + place[2]);
 }
 
-// From how many are in the place before, where each begins.
-inline void count_up(std::vector<Index>& first) {
-    for (std::size_t c = 1; c < first.size(); ++c) first[c] += first[c - 1];
+// Counting sort: in `inside` the numbers of all, in the order of their `place`; in `first` where each place begins there.
+inline void counting_sort(std::span<const Index> place, std::vector<Index>& first, std::vector<Index>& inside) {
+    std::fill(first.begin(), first.end(), 0);
+    for (const Index p : place) ++first[p + 2];
+    for (std::size_t p = 1; p < first.size(); ++p) first[p] += first[p - 1];
+    Index i = 0;
+    for (const Index p : place) inside[first[p + 1]++] = i++; // and so the end of one place becomes the beginning of the next
 }
 
 constexpr std::size_t at_a_time = 16; // are read of `sorted`
 
-// Counting sort of particles and images; cells that follow each other along z adjoin.
+// Sort particles and images; cells that follow each other along z adjoin.
 inline void sort_into_cells(System& s) {
     s.cell.resize(s.total);
     s.inside.resize(s.total + at_a_time); // a vector may begin at the last
     for (auto& along : s.sorted) along.resize(s.total + at_a_time);
-    std::fill(s.first.begin(), s.first.end(), 0);
-    for (std::size_t i = 0; i < s.total; ++i) ++s.first[(s.cell[i] = cell_of(s, s.x[i], i < s.n ? 2 : 0)) + 1];
-    count_up(s.first);
-    for (std::size_t i = 0; i < s.total; ++i) {
-        const Index at = s.first[s.cell[i]]++;
-        s.inside[at] = static_cast<Index>(4 * i);
-        for (std::size_t k = 0; k < axes; ++k) s.sorted[k][at] = static_cast<float>(s.x[i][k]);
-    }
-    std::copy_backward(s.first.begin(), s.first.end() - 1, s.first.end());
-    s.first[0] = 0;
+    in_parallel(s, [&](const Part& part) {
+        for (const std::size_t i : share_of(s, part, s.total)) s.cell[i] = cell_of(s, s.x[i], i < s.n ? 2 : 0);
+    });
+    counting_sort(s.cell, s.first, s.inside);
+    in_parallel(s, [&](const Part& part) {
+        for (const std::size_t at : share_of(s, part, s.total)) {
+            const Index i = std::exchange(s.inside[at], 4 * s.inside[at]);
+            for (std::size_t k = 0; k < axes; ++k) s.sorted[k][at] = static_cast<float>(s.x[i][k]);
+        }
+    });
 }
 
 } // namespace particles

@@ -148,6 +148,7 @@ inline void list_neighbours(System& s) {
             part.begin[c - part.first] = listed;
             const std::size_t first = members * c, last = std::min(first + members, s.n);
             s.fetch_ahead(first);
+            std::copy_n(&s.x[first], last - first, &s.listed[first]);
             Row low = s.x[first], high = low;
             for (std::size_t i = first + 1; i < last; ++i)
                 for (std::size_t k = 0; k < axes; ++k) {

@@ -8,42 +8,64 @@ namespace particles {
 
 // Bring the particles of a periodic box back into it.
 inline void wrap(System& s) {
-    for (std::size_t i = 0; s.periodic && i < s.n; ++i)
-        for (std::size_t k = 0; k < axes; ++k) s.x[i][k] = wrapped(s.x[i][k], s.box[k]);
+    in_parallel(s, [&](const Part& part) {
+        for (const std::size_t i : particles_of(s, part))
+            for (std::size_t k = 0; s.periodic && k < axes; ++k) s.x[i][k] = wrapped(s.x[i][k], s.box[k]);
+    });
+}
+
+// By how many sides of the box, along an axis, the first and the last within reach of it are moved of the particle at x
+// and its images.
+inline std::pair<int, int> sides_moved(const System& s, Row x, std::size_t k) {
+    return {s.periodic && x[k] >= s.box[k] - s.reach() ? -1 : 0, s.periodic && x[k] < s.reach() ? 1 : 0};
 }
 
 // Append the images within reach of the box, and nobody after them.
 inline void make_images(System& s) {
-    s.x.resize(s.n);
-    s.shift.clear();
-    s.source.clear();
-    for (std::size_t k = 0; s.periodic && k < axes; ++k) { // images of images too: along edges and at corners
-        const std::size_t present = s.x.size();            // without those that this direction adds
-        for (std::size_t i = 0; i < present; ++i)
-            for (const Real by : {-s.box[k], s.box[k]}) {
-                const Row x = s.x[i];
-                if (by > 0 ? x[k] >= s.reach() : x[k] < s.box[k] - s.reach()) continue;
-                Row shift = i < s.n ? Row{} : s.shift[i - s.n];
-                const Index source = i < s.n ? static_cast<Index>(i) : s.source[i - s.n];
-                shift[k] = by;
-                s.shift.push_back(shift);
-                s.source.push_back(source);
-                s.x.push_back(s.x[source] + shift);
+    in_parallel(s, [&](Part& part) {
+        std::size_t images = 0;
+        for (const std::size_t i : particles_of(s, part)) {
+            std::size_t copies = 1; // with itself
+            for (std::size_t k = 0; k < axes; ++k) {
+                const auto [first, last] = sides_moved(s, s.x[i], k);
+                copies *= static_cast<std::size_t>(last - first + 1);
             }
-    }
-    s.total = s.x.size();
+            images += copies - 1;
+        }
+        part.images = images;
+    });
+    s.total = s.n;
+    for (Part& part : s.parts) s.total += std::exchange(part.images, s.total - s.n);
     if (s.total > std::numeric_limits<Index>::max() / 4 - members) throw Error("particles and images cannot be listed in 32 bits");
+    s.source.resize(s.total - s.n);
+    s.shift.resize(s.total - s.n);
     // Nobody is out of reach, but no farther: so small a force that it underflows would take all lanes 100 cycles.
     const Real out = -2 * s.reach();
-    s.x.resize(std::max(s.total + 1, whole(s.n, members)), Row{out, out, out, 0});
+    const std::size_t rows = std::max(s.total + 1, whole(s.n, members));
+    s.x.resize(rows);
+    std::fill(s.x.begin() + static_cast<Signed>(s.total), s.x.end(), Row{out, out, out, 0});
+    in_parallel(s, [&](const Part& part) {
+        std::size_t image = part.images;
+        for (const std::size_t i : particles_of(s, part)) {
+            const Row x = s.x[i];
+            const auto along_x = sides_moved(s, x, 0), along_y = sides_moved(s, x, 1), along_z = sides_moved(s, x, 2);
+            for (int a = along_x.first; a <= along_x.second; ++a)
+                for (int b = along_y.first; b <= along_y.second; ++b)
+                    for (int c = along_z.first; c <= along_z.second; ++c) {
+                        if (a == 0 && b == 0 && c == 0) continue;
+                        s.source[image] = static_cast<Index>(i);
+                        s.shift[image] = Row{Real(a) * s.box[0], Real(b) * s.box[1], Real(c) * s.box[2], 0};
+                        s.x[s.n + image] = x + s.shift[image];
+                        ++image;
+                    }
+        }
+    });
 }
 
 // Images follow their particles.
 inline void move_images(System& s) {
-    const std::size_t images = s.source.size(), of = s.parts.size();
     in_parallel(s, [&](const Part& part) {
-        for (std::size_t g = images * part.number / of; g < images * (part.number + 1) / of; ++g)
-            s.x[s.n + g] = s.x[s.source[g]] + s.shift[g];
+        for (const std::size_t g : share_of(s, part, s.source.size())) s.x[s.n + g] = s.x[s.source[g]] + s.shift[g];
     });
 }
 

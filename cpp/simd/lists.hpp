@@ -12,7 +12,7 @@ struct Order {
     const System& s;
     std::array<std::size_t, 2> count{s.cells[0] - 4, s.cells[1] - 4}; // slabs, and columns in each; the rim is for images
     Row per_side = s.per_side;
-    std::size_t places() const { return s.first.size() - 1; }
+    std::size_t places() const { return s.first.size() - 2; }
     std::size_t operator()(Row x) const { return cell_of(s, x, 2); }
 };
 
@@ -27,6 +27,7 @@ inline void list_neighbours(System& s) {
         std::size_t listed = 0;
         for (std::size_t i = part.first; i < part.end; ++i) {
             part.begin[i - part.first] = listed;
+            s.listed[i] = s.x[i];
             const float x = float(s.x[i][0]), y = float(s.x[i][1]), z = float(s.x[i][2]);
             const std::size_t cell = s.cell[i];
             Index *const mine = room_for(part, listed, 25 * most), *out = mine;

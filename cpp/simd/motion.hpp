@@ -17,7 +17,7 @@ inline bool kick_and_drift(System& s) {
     in_parallel(s, [&](Part& part) {
         Real most = 0;
         bool astray = false;
-        for (std::size_t i = members * part.first; i < std::min(members * part.end, s.n); ++i) {
+        for (const std::size_t i : particles_of(s, part)) {
             Row v = s.v[i] + half * s.force[i];
             Row to = s.x[i] + dt * v;
             const auto kept = (to > -100 * box) & (to < 100 * box); // what is not a number is astray too

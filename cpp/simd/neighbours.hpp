@@ -26,17 +26,24 @@ inline void sort_particles(System& s) {
     s.ahead = next_in_sight(s, order);
     s.cell.resize(s.n);
     s.inside.resize(s.n);
-    s.begin.assign(order.places() + 1, 0);
-    for (std::size_t i = 0; i < s.n; ++i) ++s.begin[(s.cell[i] = static_cast<Index>(order(s.x[i]))) + 1];
-    count_up(s.begin);
-    for (std::size_t i = 0; i < s.n; ++i) s.inside[s.begin[s.cell[i]]++] = static_cast<Index>(i);
-    for (auto* rows : {&s.x, &s.v}) {
-        for (std::size_t at = 0; at < s.n; ++at) s.spare[at] = (*rows)[s.inside[at]];
-        std::copy_n(s.spare.begin(), s.n, rows->begin());
-    }
-    for (auto& at : s.inside) at = s.id[at];
-    s.id.swap(s.inside);
-    for (std::size_t at = 0; at < s.n; ++at) s.place[s.id[at]] = static_cast<Index>(at);
+    s.begin.resize(order.places() + 2);
+    in_parallel(s, [&](const Part& part) {
+        for (const std::size_t i : particles_of(s, part)) s.cell[i] = static_cast<Index>(order(s.x[i]));
+    });
+    counting_sort(s.cell, s.begin, s.inside);
+    std::vector<Row>&x = s.spare, &v = s.force; // which is found anew after this
+    in_parallel(s, [&](const Part& part) {
+        for (const std::size_t at : particles_of(s, part)) {
+            const Index i = s.inside[at], id = s.id[i];
+            x[at] = s.x[i];
+            v[at] = s.v[i];
+            s.cell[at] = id;
+            s.place[id] = static_cast<Index>(at);
+        }
+    });
+    s.x.swap(x);
+    s.v.swap(v);
+    s.id.swap(s.cell);
 }
 
 // Particles sorted, and images, cells and neighbours anew.
@@ -46,7 +53,6 @@ inline void rebuild(System& s) {
     make_images(s);
     sort_into_cells(s);
     list_neighbours(s);
-    std::copy_n(s.x.begin(), s.n, s.listed.begin());
 }
 
 // Whether two particles can have come within the cutoff that are not in the list, where the largest squared

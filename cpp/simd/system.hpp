@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <ranges>
 
 #include <omp.h>
 
@@ -26,6 +27,7 @@ struct Part {
     std::vector<std::size_t> begin; // where each list begins, and the last ends
     Real most = 0;                  // of its particles' squared displacements since they were listed
     bool astray = false;            // whether one of them was too fast
+    std::size_t images = 0;         // before those of its particles
 };
 
 struct System {
@@ -35,24 +37,24 @@ struct System {
     Real cutoff, skin, dt;
 
     std::vector<Row> x;        // positions: of the particles, their images, and of nobody
-    std::vector<Row> v, force; // of the particles, in whole lists
+    std::vector<Row> v, force; // of the particles, in whole lists; so are the next two
     std::vector<Row> listed;   // where they were when the neighbours were listed
     std::vector<Index> id;     // particles are sorted: which this one was when loaded
     std::vector<Index> place;  // where the one is that was the i-th then
     std::vector<Index> source; // the particle of which each is an image, from the n-th on
     std::vector<Row> shift;    // by what
     std::size_t total;         // particles and images
+    std::vector<Row> spare;    // room to sort rows in
 
     std::array<std::size_t, axes> cells; // along each axis, with two more on every side for the images
     Row per_side;                        // cells for a length
     std::vector<Index> cell;             // in which each lies
-    std::vector<Index> first;            // where each cell begins in `inside`
+    std::vector<Index> first;            // where each cell begins in `inside`, and the last ends, twice
     std::vector<Index> inside;           // four times the number of each particle and image, in the order of cells
     std::array<std::vector<float>, axes> sorted; // their positions in that order, roughly
     float rough_reach2; // what single precision may find for the square of the reach
-    std::vector<Index> begin;            // where particles of each place in their order begin
+    std::vector<Index> begin;            // likewise, where particles of each place in their order begin
     std::size_t ahead = 0;               // how many rows further on, about, is who comes into sight next
-    std::vector<Row> spare;              // room to sort rows in
 
     std::vector<Part> parts;
     Team* team = nullptr; // the threads, within with_team
@@ -88,7 +90,7 @@ struct System {
             per_side[k] = 1 / std::max(box[k] / along, reach() / 2);
             cubes *= cells[k];
         }
-        first.resize(cubes + 1);
+        first.resize(cubes + 2);
         // Coordinates are rounded, and so are their differences.
         const float places = float(*std::max_element(box.begin(), box.end()) + reach());
         const float farthest = float(reach()) + 4 * std::numeric_limits<float>::epsilon() * places;
@@ -115,6 +117,17 @@ void with_team(System& s, const Action& act) {
 template <class Action>
 void in_parallel(System& s, const Action& act) {
     s.team->share([&](std::size_t number) { act(s.parts[number]); });
+}
+
+// The numbers of the particles of a part.
+inline auto particles_of(const System& s, const Part& part) {
+    return std::views::iota(members * part.first, std::min(members * part.end, s.n));
+}
+
+// The numbers of a part of so many others.
+inline auto share_of(const System& s, const Part& part, std::size_t count) {
+    const std::size_t of = s.parts.size();
+    return std::views::iota(count * part.number / of, count * (part.number + 1) / of);
 }
 
 } // namespace particles
