@@ -2,6 +2,7 @@
 
 from particles.arrays import Vec
 from particles.cells import Cell
+from particles.threads import Team
 
 from .system import RIM, System
 from .vectors import AT_A_TIME
@@ -20,16 +21,30 @@ def cell_of(system: System, x: Vec, rim: Int) -> Int:
     return (cell[0] * system.count[1] + cell[1]) * system.count[2] + cell[2]
 
 
-def ends_to_starts(mut start: List[Int32]):
-    """From how many are in each place, where each begins."""
-    var total = Int32(0)
+def counting_sort(
+    place: List[Int32], mut start: List[Int32], mut sorted: List[Int32]
+):
+    """The numbers of all in the order of their place, and where each place begins.
+
+    Room there is for two places more.
+    """
     for ref one in start:
-        var here = one
-        one = total
-        total += here
+        one = 0
+    # Without bounds checks, here and where neighbours are listed.
+    for one in place:
+        start.unsafe_get(Int(one) + 2) += 1
+    var end = Int32(0)
+    for ref one in start:
+        end += one
+        one = end
+    for i in range(len(place)):
+        # So the end of one place becomes the beginning of the next.
+        ref slot = start.unsafe_get(Int(place.unsafe_get(i)) + 1)
+        sorted.unsafe_get(Int(slot)) = Int32(i)
+        slot += 1
 
 
-def sort_into_cells(mut system: System):
+def sort_into_cells(mut system: System, mut team: Team):
     """Sort particles and images; cells that follow each other along z adjoin."""
     var total = system.total()
     # A vector may begin at the last.
@@ -38,24 +53,27 @@ def sort_into_cells(mut system: System):
     system.x.resize(total + AT_A_TIME, 0)
     system.y.resize(total + AT_A_TIME, 0)
     system.z.resize(total + AT_A_TIME, 0)
-    for ref start in system.start:
-        start = 0
-    # Without bounds checks, here and where neighbours are listed.
-    for i in range(total):
+    team.share[find_cells](system)
+    counting_sort(system.cell, system.start, system.member)
+    team.share[copy_to_cells](system)
+
+
+def find_cells(mut system: System, number: Int):
+    """In which a part of the particles and images are."""
+    var first, last = system.share_of(system.total(), number)
+    for i in range(first, last):
         var rim = RIM if i < system.particles else 0
         var cell = cell_of(system, system.position.unsafe_get(i), rim)
         system.cell.unsafe_get(i) = Int32(cell)
-        system.start.unsafe_get(cell) += 1
-    var end = Int32(0)
-    for ref start in system.start:
-        end += start
-        start = end
-    for i in reversed(range(total)):
-        ref slot = system.start.unsafe_get(Int(system.cell.unsafe_get(i)))
-        slot -= 1
-        var at = Int(slot)
-        var here = system.position.unsafe_get(i).cast[DType.float32]()
-        system.member.unsafe_get(at) = Int32(4 * i)
+
+
+def copy_to_cells(mut system: System, number: Int):
+    """Where the members of a part of the cells are, and where their rows begin."""
+    var first, last = system.share_of(system.total(), number)
+    for at in range(first, last):
+        ref member = system.member.unsafe_get(at)
+        var here = system.position.unsafe_get(Int(member)).cast[DType.float32]()
+        member *= 4
         system.x.unsafe_get(at) = here[0]
         system.y.unsafe_get(at) = here[1]
         system.z.unsafe_get(at) = here[2]

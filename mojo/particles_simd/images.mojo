@@ -1,60 +1,99 @@
 """Images of the particles near the faces of a periodic box."""
 
-from particles.arrays import Vec
+from particles.arrays import Real, Vec
+from particles.cells import Cell
 from particles.periodic import wrapped
+from particles.threads import Team
 
 from .system import System
 from .vectors import MEMBERS, whole
 
 
-def wrap(mut system: System):
-    """Bring all particles back into the periodic box."""
-    for i in range(system.particles):
-        system.position[i] = wrapped(system.box, system.position[i])
+def wrap(mut system: System, number: Int):
+    """Bring a part of the particles back into the periodic box."""
+    ref part = system.parts[number]
+    for i in range(part.first, part.last):
+        ref x = system.position.unsafe_get(i)
+        x = wrapped(system.box, x)
 
 
-def make_images(mut system: System):
+def make_images(mut system: System, mut team: Team) raises:
     """Give each particle near a face an image beyond the opposite face.
 
-    Axis by axis, and of images too: thus along edges and at corners.
+    Others beyond edges and corners to those that are near to them.
     """
-    var n = system.particles
-    system.position.shrink(n)
-    system.shift.clear()
-    system.source.clear()
-    for axis in range(3 if system.periodic else 0):
-        for i in range(len(system.position)):
-            for side in range(2):
-                var x = system.position[i]
-                var length = system.box[axis]
-                if side == 0 and x[axis] < length - system.reach():
-                    continue
-                if side == 1 and x[axis] >= system.reach():
-                    continue
-                var source = Int32(i)
-                var shift = Vec(0)
-                if i >= n:
-                    source = system.source[i - n]
-                    shift = system.shift[i - n]
-                shift[axis] = -length if side == 0 else length
-                var from_source = system.position[Int(source)] + shift
-                system.source.append(source)
-                system.shift.append(shift)
-                system.position.append(from_source)
-    # Nobody, and as many more as the last list has no members.
-    var rows = max(len(system.position) + 1, whole(n, MEMBERS))
-    # He is out of reach, but no farther: so small a force that it underflows
-    # would take all lanes a hundred cycles.
+    var images = 0
+    if system.periodic:
+        team.share[count_images](system)
+        for ref part in system.parts:
+            part.images, images = images, images + part.images
+    var total = system.particles + images
+    if total > Int(Int32.MAX) // 4 - MEMBERS:
+        raise Error("particles and images cannot be listed in 32 bits")
+    system.source.resize(images, 0)
+    system.shift.resize(images, Vec(0))
+    # Nobody, and as many more as the last list has no members. He is out of
+    # reach, but no farther: so small a force that it underflows would take all
+    # lanes a hundred cycles.
     var out = -2 * system.reach()
-    system.position.resize(rows, Vec(out, out, out, 0))
+    var nobody = Vec(out, out, out, 0)
+    system.position.resize(
+        max(total + 1, whole(system.particles, MEMBERS)), nobody
+    )
+    for i in range(total, len(system.position)):
+        system.position[i] = nobody
+    if system.periodic:
+        team.share[place_images](system)
+
+
+def sides_moved(system: System, x: Vec) -> Tuple[Cell, Cell]:
+    """By how many sides of the box the first and the last within reach of it are moved.
+
+    Along each axis, of the particle at x and its images.
+    """
+    var none = Cell(0)
+    return (
+        x.ge(system.box - system.reach()).select(Cell(-1), none),
+        x.lt(system.reach()).select(Cell(1), none),
+    )
+
+
+def count_images(mut system: System, number: Int):
+    """Those of a part of the particles."""
+    ref part = system.parts[number]
+    var images = 0
+    for i in range(part.first, part.last):
+        var first, last = sides_moved(system, system.position.unsafe_get(i))
+        var copies = last - first + 1  # with the particle itself
+        images += copies[0] * copies[1] * copies[2] - 1
+    part.images = images
+
+
+def place_images(mut system: System, number: Int):
+    """Those of a part of the particles: of whom they are, and where."""
+    ref part = system.parts[number]
+    var image = part.images
+    for i in range(part.first, part.last):
+        var x = system.position.unsafe_get(i)
+        var first, last = sides_moved(system, x)
+        for a in range(first[0], last[0] + 1):
+            for b in range(first[1], last[1] + 1):
+                for c in range(first[2], last[2] + 1):
+                    if a == 0 and b == 0 and c == 0:
+                        continue
+                    var shift = Vec(Real(a), Real(b), Real(c), 0) * system.box
+                    system.source.unsafe_get(image) = Int32(i)
+                    system.shift.unsafe_get(image) = shift
+                    system.position.unsafe_get(system.particles + image) = (
+                        x + shift
+                    )
+                    image += 1
 
 
 def move_images(mut system: System, number: Int):
     """Let a part of the images follow their particles."""
-    var images = len(system.source)
-    var parts = len(system.parts)
-    var first = images * number // parts
-    for k in range(first, images * (number + 1) // parts):
+    var first, last = system.share_of(len(system.source), number)
+    for k in range(first, last):
         var i = Int(system.source.unsafe_get(k))
         system.position.unsafe_get(
             system.particles + k

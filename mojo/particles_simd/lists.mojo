@@ -31,7 +31,7 @@ struct OrderOfCells(Order):
 
     def places(self, system: System) -> Int:
         """How many places there are."""
-        return len(system.start) - 1
+        return len(system.start) - 2
 
     def place(self, system: System, x: Vec) -> Int:
         """That of the point x."""

@@ -5,7 +5,7 @@ from particles.threads import Team
 from std.math import ceil
 from std.sys.defines import get_defined_bool
 
-from .cells import ends_to_starts, sort_into_cells
+from .cells import counting_sort, sort_into_cells
 from .clusters import OrderOfColumns
 from .clusters import list_neighbours as list_for_clusters
 from .images import make_images, wrap
@@ -21,15 +21,13 @@ comptime SORTED = get_defined_bool["sorted", True]()
 def rebuild(mut system: System, mut team: Team) raises:
     """Sort the particles, and list the neighbours anew."""
     if system.periodic:
-        wrap(system)
+        team.share[wrap](system)
     comptime if MEMBERS > 1:
-        sort_particles[OrderOfColumns](system)
+        sort_particles[OrderOfColumns](system, team)
     elif SORTED:
-        sort_particles[OrderOfCells](system)
-    make_images(system)
-    if system.total() > Int(Int32.MAX) // 4 - MEMBERS:
-        raise Error("particles and images cannot be listed in 32 bits")
-    sort_into_cells(system)
+        sort_particles[OrderOfCells](system, team)
+    make_images(system, team)
+    sort_into_cells(system, team)
     comptime if MEMBERS > 1:
         team.share[list_for_clusters](system)
     else:
@@ -59,36 +57,41 @@ def next_in_sight[SomeOrder: Order](system: System, order: SomeOrder) -> Int:
     return ahead if ahead < system.particles else 0
 
 
-def sort_particles[SomeOrder: Order](mut system: System):
+def sort_particles[SomeOrder: Order](mut system: System, mut team: Team):
     """Put the particles themselves in an order in which neighbours are near in memory."""
-    var n = system.particles
     var order = SomeOrder(system)
     system.ahead = next_in_sight(system, order)
-    system.cell.resize(n, 0)
-    system.member.resize(n, 0)
-    system.begin.clear()
-    system.begin.resize(order.places(system), 0)
-    for i in range(n):
-        var place = order.place(system, system.position[i])
-        system.cell[i] = Int32(place)
-        system.begin[place] += 1
-    ends_to_starts(system.begin)
-    for i in range(n):
-        ref slot = system.begin[Int(system.cell[i])]
-        system.member[Int(slot)] = Int32(i)
-        slot += 1
-    for at in range(n):
-        system.spare[at] = system.position[Int(system.member[at])]
-    for at in range(n):
-        system.position[at] = system.spare[at]
-    for at in range(n):
-        system.spare[at] = system.velocity[Int(system.member[at])]
-    swap(system.velocity, system.spare)
-    for ref one in system.member:
-        one = system.id[Int(one)]
-    swap(system.id, system.member)
-    for at in range(n):
-        system.place[Int(system.id[at])] = Int32(at)
+    system.cell.resize(system.particles, 0)
+    system.member.resize(system.particles, 0)
+    system.begin.resize(order.places(system) + 2, 0)
+    team.share[find_places[SomeOrder]](system)
+    counting_sort(system.cell, system.begin, system.member)
+    team.share[copy_to_places](system)
+    swap(system.position, system.spare)
+    swap(system.velocity, system.force)
+    swap(system.id, system.cell)
+
+
+def find_places[SomeOrder: Order](mut system: System, number: Int):
+    """Where in the order a part of the particles are."""
+    ref part = system.parts[number]
+    var order = SomeOrder(system)
+    for i in range(part.first, part.last):
+        var place = order.place(system, system.position.unsafe_get(i))
+        system.cell.unsafe_get(i) = Int32(place)
+
+
+def copy_to_places(mut system: System, number: Int):
+    """What is known of the particles that will be those of a part."""
+    ref part = system.parts[number]
+    for at in range(part.first, part.last):
+        var i = Int(system.member.unsafe_get(at))
+        var id = system.id.unsafe_get(i)
+        system.spare.unsafe_get(at) = system.position.unsafe_get(i)
+        # Forces are found anew after this.
+        system.force.unsafe_get(at) = system.velocity.unsafe_get(i)
+        system.cell.unsafe_get(at) = id
+        system.place.unsafe_get(Int(id)) = Int32(at)
 
 
 def moved_too_far(system: System) -> Bool:

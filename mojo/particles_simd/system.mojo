@@ -55,7 +55,7 @@ struct System(Copyable, Movable):
     var cell: List[Int32]
     """The number of the cell of each particle and image."""
     var start: List[Int32]
-    """Where each cell begins in what follows, and where the last one ends."""
+    """Where each cell begins in what follows, and where the last one ends, twice."""
     var member: List[Int32]
     """Where the rows of particles and images begin, cell by cell."""
     var x: List[Float32]
@@ -67,7 +67,7 @@ struct System(Copyable, Movable):
     var rough_reach2: Float32
     """What single precision may find for the square of the reach."""
     var begin: List[Int32]
-    """Where particles of each place in their order begin."""
+    """Likewise, where particles of each place in their order begin."""
     var ahead: Int
     """How many rows further on, about, is who comes into sight next; 0 if particles are not sorted."""
     var spare: List[Vec]
@@ -119,7 +119,7 @@ struct System(Copyable, Movable):
         self.count = along.cast[DType.int]() + 2 * RIM
         self.count[3] = 1
         self.cell = List[Int32]()
-        self.start = List[Int32](length=self.count.reduce_mul() + 1, fill=0)
+        self.start = List[Int32](length=self.count.reduce_mul() + 2, fill=0)
         self.member = List[Int32]()
         self.x = List[Float32]()
         self.y = List[Float32]()
@@ -159,6 +159,11 @@ struct System(Copyable, Movable):
             )
             prefetch(row.unsafe_bitcast[Real]())
 
+    def share_of(self, count: Int, number: Int) -> Tuple[Int, Int]:
+        """The first of a part of so many, and the one after the last."""
+        var parts = len(self.parts)
+        return count * number // parts, count * (number + 1) // parts
+
     def total(self) -> Int:
         """Particles and images; the row after theirs is nobody's."""
         return self.particles + len(self.source)
@@ -192,6 +197,8 @@ struct Part(Copyable, Movable):
     """Square of the farthest way that one went since neighbours were listed."""
     var astray: Bool
     """Whether one went a hundred boxes far, or nowhere that is a number."""
+    var images: Int
+    """How many images are before theirs."""
     var neighbour: List[Int32]
     """Where the rows of their neighbours begin; lists are filled up with nobody."""
     var begin: List[Int]
@@ -200,7 +207,7 @@ struct Part(Copyable, Movable):
     def __init__(out self, first: Int, last: Int):
         var lists = whole(last - first, MEMBERS) // MEMBERS
         var begin = List[Int](length=lists + 1, fill=0)
-        self = Self(first, last, 0, False, List[Int32](), begin^)
+        self = Self(first, last, 0, False, 0, List[Int32](), begin^)
 
     def listed(self, i: Int) -> Span[Int32, origin_of(self.neighbour)]:
         """Where the rows begin of those listed for the particle i, itself perhaps among them."""
