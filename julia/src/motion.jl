@@ -9,16 +9,13 @@ function advance!(system, steps)
             drift!(system, chunk)
         end
         any(chunk -> chunk.lost, chunks) && return system      # `check_motion` will say so
-        moved_too_far(system) ? rebuild!(system) : move_images!(system)
-        in_parallel(chunks) do chunk
-            forces!(system, chunk)
-            kick!(system, chunk)
-        end
+        moved_too_far(system) ? rebuild!(system) : in_parallel(move_images!, system)
+        in_parallel(forces_and_kick!, system)
     end
     return system
 end
 
-"Half a time step of acceleration."
+"Half a time step of acceleration, for the first half of a step."
 function kick!(system, chunk)
     (; velocity, force) = system
     half = system.parameters.dt / 2

@@ -1,22 +1,22 @@
 # Who is near whom: periodic images, cells, and lists that stay valid for several steps.
 
-"Wrap, make images, sort, and list the neighbours of every particle."
+"Wrap and sort the particles, make images, and list the neighbours of every particle."
 function rebuild!(system)
-    wrap!(system)
+    in_parallel(wrap!, system)
+    sort_particles!(system)
     make_images!(system)
-    sort_into_cells!(system)
-    renumber!(system)
     add_nobody!(system)
-    in_parallel(chunk -> list_neighbours!(system, chunk), system.chunks)
-    copyto!(system.listed_at, 1, system.position, 1, length(system.listed_at))
+    sort_into_cells!(system)
+    in_parallel(list_neighbours!, system)
+    in_parallel(note_places!, system)
     return system
 end
 
-"Bring the particles back into the box, to [0, L), if it is periodic."
-wrap!(::System{<:Any,Walls}) = nothing
-function wrap!(system::System{<:Any,Periodic})
-    for i in eachindex(system.velocity)
-        system.position[i] = wrap.(system.position[i], system.box)
+"Bring the particles of a chunk back into the box, to [0, L), if it is periodic."
+wrap!(::System{<:Any,Walls}, chunk) = nothing
+function wrap!((; position, box)::System{<:Any,Periodic}, chunk)
+    for i in chunk.particles
+        position[i] = wrap.(position[i], box)
     end
 end
 
@@ -25,62 +25,142 @@ function wrap(q, side)
     return q < 0 || q >= side ? zero(q) : q     # rounding takes -1e-17 to L, and 3L to just below 0
 end
 
-"Find all the images that lie within reach of the box; a particle near several faces has several."
-make_images!(system::System{<:Any,Walls}) = resize!(system.position, length(system.velocity))
-function make_images!(system::System{T,Periodic,V}) where {T,V}
-    (; box) = system.parameters
-    (; reach, position, images) = system
-    empty!(images)
-    for i in eachindex(system.velocity)
-        x = xyz(position[i])
-        low, high = x .< reach, x .>= box .- reach
-        any(low) || any(high) || continue
-        for a in -high[1]:low[1], b in -high[2]:low[2], c in -high[3]:low[3]
-            a == b == c == 0 || push!(images, Image{V}(i, point(V, a * box[1], b * box[2], c * box[3])))
-        end
-    end
-    resize!(position, length(system.velocity) + length(images))
-    move_images!(system)
+"Put the particles in their order: those near in space become near in memory."
+function sort_particles!(system)
+    (; velocity, cells, offset) = system
+    particles = length(velocity)
+    resize!(cells.cell, particles)
+    resize!(cells.order, particles)
+    in_parallel(find_places!, system)
+    counting_sort!(cells.order, offset, cells.cell)
+    in_parallel(set_aside!, system)
+    in_parallel(move_to_places!, system)
 end
 
-"Put the images where their particles now are, some sides of the box further."
-function move_images!(system)
-    (; position, images) = system
-    n = length(system.velocity)
-    @inbounds for (g, image) in enumerate(images)
-        position[n+g] = position[image.source] + image.shift
+"Where in their order the particles of a chunk are."
+function find_places!((; position, cells, order), chunk)
+    @inbounds for i in chunk.particles
+        cells.cell[i] = place_in(order, position[i])
+    end
+end
+
+place_in(cells::Cells, x) = cell_at(cells, x)
+
+"""
+How many particles further on, about, is who comes into one's sight next: as many slabs and columns as it sees, even numbers
+of them, for who goes there and back again meets himself at every second; and a column, for memory takes time.
+"""
+function next_in_sight(order, particles, reach)
+    slabs, columns = inner_size(order)
+    # Not quite a half: what is seen of two is not to be rounded to four.
+    seen = 2 .* ceil.(Int, 0.499f0 * reach .* order.per_length)
+    ahead = particles * (seen[1] * columns + seen[2] + 1) ÷ (slabs * columns)
+    return ahead < particles ? ahead : 0    # in few slabs all are in sight
+end
+
+inner_size(cells::Cells) = cells.size .- 2border(cells.span)
+
+"Copy what is known of the particles of a chunk to where there will be something else after this."
+function set_aside!((; id, old_id, position, velocity, force, listed_at), chunk)
+    @inbounds for i in chunk.particles
+        old_id[i], listed_at[i], force[i] = id[i], position[i], velocity[i]
+    end
+end
+
+"And from there to their places what is known of those who will be in this chunk."
+function move_to_places!((; id, old_id, position, velocity, force, listed_at, cells), chunk)
+    @inbounds for new in chunk.particles
+        old = cells.order[new]
+        id[new], position[new], velocity[new] = old_id[old], listed_at[old], force[old]
+    end
+end
+
+"""
+Put the numbers of all into `order`, by where each is in `place`. After this, those in the place `c` are
+`order[offset[c]+1:offset[c+1]]`.
+"""
+function counting_sort!(order, offset, place)
+    fill!(offset, 0)
+    @inbounds for c in place
+        offset[c+2] += 1
+    end
+    cumsum!(offset, offset)
+    @inbounds for (i, c) in enumerate(place)
+        order[offset[c+1] += 1] = i
+    end
+end
+
+"Find all the images that lie within reach of the box; a particle near several faces has several."
+make_images!(system::System{<:Any,Walls}) = nothing
+function make_images!(system::System{<:Any,Periodic})
+    (; velocity, position, images, chunks) = system
+    in_parallel(count_images!, system)
+    total = 0
+    for chunk in chunks
+        chunk.images, total = total, total + chunk.images
+    end
+    resize!(images, total)
+    resize!(position, length(velocity) + total)
+    in_parallel(place_images!, system)
+end
+
+"By how many sides of the box the particle at x and its images are moved along each axis."
+@inline sides_moved((; parameters, reach), x) =
+    CartesianIndices(map((q, side) -> -(q >= side - reach):Int(q < reach), Tuple(xyz(x)), Tuple(parameters.box)))
+
+"Those of the particles of a chunk."
+function count_images!(system, chunk)
+    (; position) = system
+    chunk.images = sum(i -> length(sides_moved(system, position[i])) - 1, chunk.particles; init = 0)
+end
+
+"Those of the particles of a chunk: of whom they are, and where."
+function place_images!(system::System{<:Any,<:Any,V}, chunk) where {V}
+    (; position, velocity, images) = system
+    box = xyz(system.box)
+    image = chunk.images
+    @inbounds for i in chunk.particles, sides in sides_moved(system, position[i])
+        all(iszero, Tuple(sides)) && continue
+        shift = point(V, (Tuple(sides) .* box)...)
+        image += 1
+        images[image] = Image{V}(i, shift)
+        position[length(velocity)+image] = position[i] + shift
+    end
+end
+
+"Put a chunk of the images where their particles now are, some sides of the box further."
+function move_images!((; position, velocity, images), chunk)
+    n = length(velocity)
+    @inbounds for g in share_of(chunk, length(images))
+        position[n+g] = position[images[g].source] + images[g].shift
     end
 end
 
 "Sort the particles and images into cells."
 function sort_into_cells!(system)
-    (; position, cells) = system
-    (; offset, cell, order, x, y, z) = cells
-    resize!(cell, length(position))
-    foreach(coordinates -> resize!(coordinates, length(position) + MOST_LANES), (order, x, y, z))
-    counting_sort!(offset, cell, eachindex(position), p -> @inbounds cell_at(cells, position[p])) do p, k
-        @inbounds order[k] = p
-        @inbounds x[k], y[k], z[k] = position[p]
-    end
+    (; offset, cell, order, x, y, z) = system.cells
+    points = somebody(system)
+    resize!(cell, points)
+    foreach(coordinates -> resize!(coordinates, points + MOST_LANES), (order, x, y, z))
+    in_parallel(find_cells!, system)
+    counting_sort!(order, offset, cell)
+    in_parallel(copy_to_cells!, system)
 end
 
 const MOST_LANES = 16       # of the vectors that any layout reads coordinates in
 
-"""
-Call `put(p, k)` for each of the `points`, where `p` is the k-th in the order of `place(p)`. After this, those in
-the place `c` are the k-th for `k` in `offset[c]+1:offset[c+1]`. There is room to note the place of each.
-"""
-@inline function counting_sort!(put, offset, noted, points, place)
-    fill!(offset, 0)
-    @inbounds for p in points
-        c = place(p)
-        noted[p] = c
-        offset[c+2] += 1
+"In which cells a chunk of the points are."
+function find_cells!((; position, cells), chunk)
+    @inbounds for p in share_of(chunk, length(cells.cell))
+        cells.cell[p] = cell_at(cells, position[p])
     end
-    cumsum!(offset, offset)
-    @inbounds for p in points
-        c = noted[p]
-        put(p, offset[c+1] += 1)
+end
+
+"Where a chunk of the points are, cell by cell."
+function copy_to_cells!((; position, cells), chunk)
+    (; order, x, y, z) = cells
+    @inbounds for k in share_of(chunk, length(cells.cell))
+        x[k], y[k], z[k] = position[order[k]]
     end
 end
 
@@ -88,36 +168,6 @@ end
 @inline place_at(cells, x) = unsafe_trunc.(Int, floor.(xyz(x) .* cells.per_length)) .+ border(cells.span)
 @inline cell_number(cells, a, b, c) = (a * cells.size[2] + b) * cells.size[3] + c + 1
 @inline cell_at(cells, x) = cell_number(cells, place_at(cells, x)...)
-
-"Number the particles anew, and with them all that names them."
-function renumber!(system)
-    (; id, rank, position, velocity, images, cells) = system
-    rank!(system)
-    particles = length(velocity)
-    old_id = copyto!(cells.cell, id)
-    # These two are found anew after this.
-    old_position, old_velocity = copyto!(system.listed_at, 1, position, 1, particles), copyto!(system.force, velocity)
-    @inbounds for (old, new) in enumerate(rank)
-        id[new], position[new], velocity[new] = old_id[old], old_position[old], old_velocity[old]
-    end
-    @inbounds for (g, image) in enumerate(images)
-        images[g] = Image(rank[image.source], image.shift)
-    end
-    @inbounds for k in eachindex(position)
-        old = cells.order[k]
-        old <= particles && (cells.order[k] = rank[old])
-    end
-end
-
-"Rank the particles in the order of their cells: those near in space become near in memory."
-function rank!(system)
-    (; rank, position, cells) = system
-    ranked = 0
-    @inbounds for k in eachindex(position)
-        old = cells.order[k]
-        old <= length(rank) && (rank[old] = ranked += 1)
-    end
-end
 
 "Nobody comes after the images. He fills lists up to whole vectors, so that no neighbour is left over for a slower loop."
 add_nobody!(system) = push!(system.position, nowhere(system))
@@ -201,6 +251,13 @@ end
 
 "Whether a pair that was not listed may have come within the cutoff."
 moved_too_far(system) = maximum(chunk -> chunk.moved, system.chunks) > may_move(system)^2
+
+"Note where the particles of a chunk are listed."
+function note_places!((; position, listed_at), chunk)
+    @inbounds for i in chunk.particles
+        listed_at[i] = position[i]
+    end
+end
 
 "How far a particle may move before the list has to be made anew."
 function may_move(system::System{T}) where {T}

@@ -26,6 +26,9 @@ end
 
 const BOARD = Board(nothing, [])
 
+"Call `work(system, chunk)` for each chunk of its particles, at the same time as far as there are threads."
+@inline in_parallel(work::F, system::System) where {F} = in_parallel(chunk -> work(system, chunk), system.chunks)
+
 "Call `work` on each item, at the same time as far as there are threads, and wait for all."
 @inline function in_parallel(work, items)
     length(items) == 1 ? work(first(items)) : share(work, items)

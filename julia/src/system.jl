@@ -56,15 +56,19 @@ function reserve!(candidates, count)
 end
 
 """
-A part of the particles, as much as one task works on, with their neighbours: those in the m-th list
-are `neighbours[offset[m]+1:offset[m+1]]`. It is that of `particles[m]`, but where particles share one.
+A part of the particles, the `number`-th of as many as there are `chunks`, as much as one task works on, with their
+neighbours: those in the m-th list are `neighbours[offset[m]+1:offset[m+1]]`. It is that of `particles[m]`, but where
+particles share one.
 """
 mutable struct Chunk{T}
+    const number::Int
+    const chunks::Int
     const particles::UnitRange{Int}
     const offset::Vector{Int}
     const neighbours::Vector{Int32}
     const candidates::Candidates{T}
     const copied::Vector{SVector{3,T}}   # positions of the neighbours of one particle
+    images::Int                      # that are before those of its particles
     moved::T                         # squared, the furthest that one moved since it was listed
     lost::Bool                       # whether one left the box so far that it cannot be right
 end
@@ -74,19 +78,21 @@ The particles of one box. They are kept in the order of their cells, or in one o
 so that what is near in space is near in memory; `id` says who they are. In `position` their images
 follow. `V` is the layout of a point.
 """
-struct System{T<:AbstractFloat,B<:Boundary,V<:SVector,C<:Cells}
+struct System{T<:AbstractFloat,B<:Boundary,V<:SVector,C<:Cells,O}
     parameters::Parameters{T,B}
-    box::V                           # its sides, and ones behind them
-    reach::T                         # neighbours are listed up to this distance
+    box::V                     # its sides, and ones behind them
+    reach::T                   # neighbours are listed up to this distance
     id::Vector{Int32}
-    rank::Vector{Int32}              # the number that each had before the last sort, to now
+    old_id::Vector{Int32}            # room to sort them in
     position::Vector{V}
     velocity::Vector{V}
     force::Vector{V}
     listed_at::Vector{V}             # where the particles were when neighbours were listed
     images::Vector{Image{V}}
     cells::C
-    places::Vector{Int32}            # where each begins, if the layout has an order of its own
+    order::O                   # in which particles are: that of the cells, or of columns
+    offset::Vector{Int32}      # where each of its places begins
+    ahead::Int                 # how many further on, about, is who comes into sight next
     chunks::Vector{Chunk{T}}
 end
 
@@ -95,18 +101,27 @@ function System(V, parameters::Parameters{T}, position, velocity, chunks) where 
     reach = parameters.cutoff + min(T(skin(V)), parameters.cutoff)
     share = members(V)
     ends = [min(n, share * (cld(n, share) * c ÷ chunks)) for c in 0:chunks]     # lists are whole
+    cells = Cells(parameters, reach, span(V), rough(V))
+    order = order_of(V, parameters, reach, cells)
     system = System(
         parameters, point(V, parameters.box..., one(T)), reach, collect(Int32, 1:n), zeros(Int32, n),
-        V[point(V, x...) for x in position], V[point(V, v...) for v in velocity],
-        zeros(V, n), zeros(V, n), Image{V}[],
-        Cells(parameters, reach, span(V), rough(V)), Int32[], [Chunk{T}(ends[c]+1:ends[c+1], share) for c in 1:chunks],
+        V[point(V, x...) for x in position], V[point(V, v...) for v in velocity], zeros(V, n), zeros(V, n), Image{V}[],
+        cells, order, zeros(Int32, prod(order.size) + 2), next_in_sight(order, n, reach),
+        [Chunk{T}(c, chunks, ends[c]+1:ends[c+1], share) for c in 1:chunks],
     )
     rebuild!(system)
     return system
 end
 
-Chunk{T}(particles, share) where {T} =
-    Chunk{T}(particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(), SVector{3,T}[], zero(T), false)
+Chunk{T}(number, chunks, particles, share) where {T} =
+    Chunk{T}(number, chunks, particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(),
+        SVector{3,T}[], 0, zero(T), false)
+
+"Of so many others, those that this chunk works on."
+share_of((; number, chunks)::Chunk, count) = count * (number - 1) ÷ chunks + 1:count * number ÷ chunks
+
+"Particles are in the order of the cells, if the layout has none of its own."
+order_of(V, parameters, reach, cells) = cells
 
 border(span) = span + 1     # cells for images, and one because of rounding
 

@@ -122,6 +122,7 @@ function check_inference(V, boundary)
     @inferred Particles.kick!(system, chunk)
     @inferred Particles.drift!(system, chunk)
     @inferred Particles.forces!(system, chunk)
+    @inferred Particles.forces_and_kick!(system, chunk)
     @inferred Particles.potential_and_virial(system)
     @inferred Particles.observe(system)
 end
@@ -320,7 +321,7 @@ function check_vectors(V, W, boundary)
     fill!(system.force, zero(V))
     for chunk in system.chunks
         vectors.list_neighbours!(system, chunk, Val(W))
-        vectors.forces!(system, chunk, Val(W))
+        vectors.forces!(system, chunk, zero(eltype(V)), Val(W))
     end
     @test system.force ≈ wanted
     @test listed_pairs(system) == listed
@@ -402,7 +403,7 @@ end
         seen(m) = Iterators.filter(<=(length(points)), Particles.neighbours_of(system, chunk, m))
         maximum(maximum(seen(m); init = i) - i for (m, i) in enumerate(chunk.particles))
     end
-    @test vectors.next_in_sight(system) ≈ farthest atol = 100
+    @test system.ahead ≈ farthest atol = 100
 end
 
 @testset "Particles" begin
@@ -508,13 +509,16 @@ end
         sums = Vector{Float32}
         for (work, arguments) in (
             Particles.kick! => (system, chunk), Particles.drift! => (system, chunk),
-            Particles.forces! => (system, chunk), Particles.list_neighbours! => (system, chunk),
+            Particles.forces! => (system, chunk), Particles.forces_and_kick! => (system, chunk),
+            Particles.wrap! => (system, chunk), Particles.find_places! => (system, chunk),
+            Particles.set_aside! => (system, chunk), Particles.move_to_places! => (system, chunk),
+            Particles.count_images! => (system, chunk),
+            Particles.place_images! => (system, chunk), Particles.move_images! => (system, chunk),
+            Particles.find_cells! => (system, chunk), Particles.copy_to_cells! => (system, chunk),
+            Particles.list_neighbours! => (system, chunk),
             Particles.potential_and_virial! => (sums, sums, system, chunk),
             Particles.find_candidates! => (Particles.Candidates{Float32}, Particles.Cells{Float32}, Int, Float32),
-            Particles.wrap! => (system,), Particles.make_images! => (system,),
-            Particles.move_images! => (system,), Particles.sort_into_cells! => (system,),
-            Particles.renumber! => (system,), Particles.rank! => (system,), Particles.moved_too_far => (system,),
-            Particles.observe => (system,),
+            Particles.moved_too_far => (system,), Particles.observe => (system,),
         )
             compiled, _ = only(code_typed(work, arguments))
             @test !occursin("Float64", string(compiled))

@@ -14,8 +14,7 @@ The steps are those of `Particles`, and all functions that are not here are its 
 """
 module ParticlesSIMDExt
 
-using Particles: Particles, System, Tuned, cell_at, cell_number, counting_sort!, norm2, nowhere, place_at,
-    somebody, xyz
+using Particles: Particles, System, Tuned, cell_at, cell_number, norm2, nowhere, place_at, somebody, xyz
 using PrecompileTools: @compile_workload
 using SIMD: Vec, shufflevector, vifelse, vload, vstore
 using StaticArrays: SVector

@@ -19,7 +19,7 @@ struct Columns
     per_length::SVector{3,Float32}
 end
 
-function Columns((; particles, box)::Particles.Parameters{Float32})
+function Particles.order_of(::Type{Row{Float32}}, (; particles, box), reach, cells)
     wide = cbrt(MEMBERS * prod(box) / particles)
     a, b, _ = round.(Int, clamp.(box ./ wide, 1, cbrt(Float32(particles))))
     size = (a, b, 1 + 2particles ÷ (a * b))
@@ -27,27 +27,13 @@ function Columns((; particles, box)::Particles.Parameters{Float32})
 end
 
 "The number of the layer in which x is."
-@inline function layer_at(columns, x)
-    (; size, per_length) = columns
+@inline function Particles.place_in((; size, per_length)::Columns, x)
     a, b, c = min.(unsafe_trunc.(Int, xyz(x) .* per_length), size .- 1)
     column = a * size[2] + (isodd(a) ? size[2] - 1 - b : b)
     return column * size[3] + (isodd(column) ? size[3] - 1 - c : c) + 1
 end
 
-function order_of((; parameters)::TunedSystem{Float32})
-    (; size, per_length) = Columns(parameters)
-    return size, per_length
-end
-
-"Rank the particles layer by layer."
-function Particles.rank!(system::TunedSystem{Float32})
-    (; parameters, rank, position, cells, places) = system
-    columns = Columns(parameters)
-    resize!(places, prod(columns.size) + 2)
-    counting_sort!(places, cells.cell, eachindex(rank), i -> @inbounds layer_at(columns, position[i])) do i, k
-        @inbounds rank[i] = k
-    end
-end
+Particles.inner_size(columns::Columns) = columns.size
 
 # In a vector, all members look at its first neighbour, and then all of them at its second.
 member(lane) = (lane - 1) % MEMBERS
@@ -77,12 +63,12 @@ end
 
 "A list for each cluster: its members, and after them all others within reach of any."
 function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {W}
-    (; position, cells, reach) = system
+    (; position, cells, reach, ahead) = system
     (; particles, offset, neighbours) = chunk
     nobody = Vec{W,Int32}(start_of(Row{Float32}, somebody(system) + 1))
     number = Vec{W,Int32}(ntuple(Int32 ∘ member, Val(W)))
     reach2 = reach^2
-    listed, ahead = 0, next_in_sight(system)
+    listed = 0
     GC.@preserve position cells neighbours begin
         rows, candidates = Ptr{Float32}(pointer(position)), pointers_to(cells)
         @inbounds for (c, i) in enumerate(clusters(chunk))
@@ -133,11 +119,10 @@ end
 end
 
 "A vector of neighbours of eight particles."
-function forces!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {W}
-    (; position, force) = system
+function forces!(system::TunedSystem{Float32}, chunk, time, ::Val{W}) where {W}
+    (; position, velocity, force, ahead) = system
     (; particles, offset, neighbours) = chunk
     cutoff2 = Vec{W,Float32}(system.parameters.cutoff^2)
-    ahead = next_in_sight(system)
     # Of the member that each lane sees in the first vector, where it is itself a neighbour.
     number = Vec{W,Int32}(ntuple(lane -> Int32(member(lane) - neighbour(lane)), Val(W)))
     GC.@preserve position begin
@@ -157,6 +142,7 @@ function forces!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {W}
             fx, fy, fz = map(lanes -> halves_added(lanes, Val(MEMBERS)), f)
             for m in i:min(i + MEMBERS - 1, last(particles))
                 force[m] = Row{Float32}(fx[m-i+1], fy[m-i+1], fz[m-i+1], 0)
+                velocity[m] += time * force[m]
             end
         end
     end

@@ -1,23 +1,7 @@
 # The Lennard-Jones potential, a vector of pairs at a time.
 
-"The force on each particle of a chunk: the sum of its pair forces."
-Particles.forces!(system::TunedSystem{T}, chunk) where {T} = forces!(system, chunk, Val(lanes(T)))
-
-"""
-How many rows further on, about, is who comes into a particle's sight next: as many slabs and columns as it sees, even numbers
-of them, for who goes there and back again meets himself at every second; and a column, for memory takes time.
-"""
-function next_in_sight(system)
-    particles = length(system.velocity)
-    (slabs, columns), per_length = order_of(system)
-    # Not quite a half: what is seen of two is not to be rounded to four.
-    seen = 2 .* ceil.(Int, 0.499f0 * system.reach .* per_length)
-    ahead = particles * (seen[1] * columns + seen[2] + 1) ÷ (slabs * columns)
-    return ahead < particles ? ahead : 0    # in few slabs all are in sight
-end
-
-"Slabs along x, and columns in each; and how many in a unit of length."
-order_of((; cells)::TunedSystem{Float64}) = cells.size .- 2Particles.border(cells.span), cells.per_length
+"The force on each particle of a chunk, the sum of its pair forces; and acceleration by it for some `time`."
+Particles.forces!(system::TunedSystem{T}, chunk, time) where {T} = forces!(system, chunk, time, Val(lanes(T)))
 
 """
 A vector of neighbours of one particle.
@@ -25,14 +9,14 @@ A vector of neighbours of one particle.
 The coordinates of two more are on their way, be they the next particle's, while the forces of those before them are found:
 the processor has no room for so many operations that wait that it would come to them by itself.
 """
-function forces!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
-    (; position, force) = system
+function forces!(system::TunedSystem{Float64}, chunk, time, ::Val{W}) where {W}
+    (; position, velocity, force, ahead) = system
     (; particles, offset, neighbours) = chunk
     cutoff2 = Vec{W,Float64}(system.parameters.cutoff^2)
     GC.@preserve position begin
         rows = Ptr{Float64}(pointer(position))
         next, after = columns(rows, neighbours, 1, Val(W)), columns(rows, neighbours, 1 + W, Val(W))
-        k, ahead = 1, next_in_sight(system)
+        k = 1
         @inbounds for (m, i) in enumerate(particles)
             prefetch(pointer(position, i + ahead))
             here = map(Vec{W,Float64}, Tuple(xyz(position[i])))
@@ -44,7 +28,8 @@ function forces!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {W}
                 f = add_pairs(r2 -> r2 < cutoff2, f, here, there)
                 k += W
             end
-            force[i] = sums(f...)
+            force[i] = total = sums(f...)
+            velocity[i] += time * total
         end
     end
 end

@@ -30,7 +30,8 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
     span = Particles.span(Row{Float64})
     across = 2span + 1
     most = maximum(c -> cells.offset[c] - cells.offset[c-across], 1+across:length(cells.offset); init = Int32(0)) # in a run
-    _, rows, columns = cells.size
+    column = cells.size[3]
+    slab = cells.size[2] * column
     listed = 0
     GC.@preserve cells neighbours begin
         candidates = pointers_to(cells)
@@ -40,7 +41,7 @@ function list_neighbours!(system::TunedSystem{Float64}, chunk, ::Val{W}) where {
             make_room!(neighbours, listed, across^2 * most)
             list, mine = pointer(neighbours), Int32(i)
             for a in -span:span, b in -span:span
-                along = cell + (a * rows + b) * columns
+                along = cell + a * slab + b * column
                 listed += list_run!(list, listed + 1, Row{Float64}, candidates, along - span, along + span) do there, some
                     (norm2(map(-, here, there)) < reach2) & (some != mine)
                 end
