@@ -177,27 +177,42 @@ inline void list_neighbours(System& s) {
             listed += whole(kept, at_once);
         }
         part.begin[part.end - part.first] = listed;
+        std::fill_n(room_for(part, listed, 0), at_once, nobody); // forces() looks so far ahead
     });
 }
 
 // Force on each particle from its neighbours within the cutoff, and the second half kick.
+//
+// The coordinates of the next neighbours are on their way meanwhile, be they the next cluster's: see lists.hpp.
 inline void forces(System& s, bool and_kick) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
     const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
     const Real half = and_kick ? s.dt / 2 : Real(0);
     Wholes seen = member_of_lane(); // as a neighbour, in the first vector
     for (std::size_t l = members; l < lanes; ++l) seen[l] -= 1;
+#ifdef __AVX__
+    constexpr bool one_ahead = true;
+#else
+    constexpr bool one_ahead = false;
+#endif
     in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
+        Columns next = neighbours(x, j);
         for (std::size_t c = part.first; c < part.end; ++c) {
             const std::size_t first = members * c;
             const Columns here = members_from(&s.x[first]);
             const Index* end = mine + part.begin[c - part.first + 1];
             s.fetch_ahead(first);
             Columns f{};
-            for (Whole k = 0; k < Whole(members); k += at_once, j += at_once)
-                pull(f, here - neighbours(x, j), [&](Lanes r2) { return (r2 < cutoff2) & (seen != k); });
-            for (; j < end; j += at_once) pull(f, here - neighbours(x, j), [&](Lanes r2) { return r2 < cutoff2; });
+            const auto away = [&] {
+                const Columns d = here - (one_ahead ? next : neighbours(x, j));
+                j += at_once;
+                if constexpr (one_ahead) next = neighbours(x, j);
+                return d;
+            };
+            for (Whole k = 0; k < Whole(members); k += at_once)
+                pull(f, away(), [&](Lanes r2) { return (r2 < cutoff2) & (seen != k); });
+            while (j < end) pull(f, away(), [&](Lanes r2) { return r2 < cutoff2; });
             const auto force = rows_of(f);
             FourRows v[2];
             std::memcpy(v, &s.v[first], sizeof v);

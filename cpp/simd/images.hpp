@@ -32,10 +32,13 @@ inline void make_images(System& s) {
             }
             images += copies - 1;
         }
-        part.images = images;
+        part.end_image = images;
     });
     s.total = s.n;
-    for (Part& part : s.parts) s.total += std::exchange(part.images, s.total - s.n);
+    for (Part& part : s.parts) {
+        part.first_image = s.total - s.n;
+        s.total += std::exchange(part.end_image, part.first_image + part.end_image);
+    }
     if (s.total > std::numeric_limits<Index>::max() / 4 - members) throw Error("particles and images cannot be listed in 32 bits");
     s.source.resize(s.total - s.n);
     s.shift.resize(s.total - s.n);
@@ -45,7 +48,7 @@ inline void make_images(System& s) {
     s.x.resize(rows);
     std::fill(s.x.begin() + static_cast<Signed>(s.total), s.x.end(), Row{out, out, out, 0});
     in_parallel(s, [&](const Part& part) {
-        std::size_t image = part.images;
+        std::size_t image = part.first_image;
         for (const std::size_t i : particles_of(s, part)) {
             const Row x = s.x[i];
             const auto along_x = sides_moved(s, x, 0), along_y = sides_moved(s, x, 1), along_z = sides_moved(s, x, 2);
@@ -62,11 +65,9 @@ inline void make_images(System& s) {
     });
 }
 
-// Images follow their particles.
-inline void move_images(System& s) {
-    in_parallel(s, [&](const Part& part) {
-        for (const std::size_t g : share_of(s, part, s.source.size())) s.x[s.n + g] = s.x[s.source[g]] + s.shift[g];
-    });
+// Images follow the particles of a part.
+inline void move_images(System& s, const Part& part) {
+    for (std::size_t g = part.first_image; g < part.end_image; ++g) s.x[s.n + g] = s.x[s.source[g]] + s.shift[g];
 }
 
 } // namespace particles

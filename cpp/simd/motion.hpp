@@ -1,4 +1,4 @@
-// Forces and motion: half kick, drift, forces, half kick, in three passes over memory for each step.
+// Forces and motion: half kick, drift, forces, half kick, in two passes over memory for each step.
 #pragma once
 
 #include "../particles/pairs.hpp"
@@ -8,7 +8,7 @@
 
 namespace particles {
 
-// Half a kick, and the move by v dt; between walls, bounce until inside. Whether two particles can have come within the
+// Half a kick, and the move by v dt; between walls, bounce until inside. Images follow. Whether two particles can have come within the
 // cutoff that are not in the list. Error if a particle was too fast.
 inline bool kick_and_drift(System& s) {
     const Real half = s.dt / 2, dt = s.dt;
@@ -33,6 +33,7 @@ inline bool kick_and_drift(System& s) {
             s.x[i] = to;
             most = std::max(most, square(to - s.listed[i]));
         }
+        move_images(s, part); // of its own particles, so that it need not wait for others
         part.most = most;
         part.astray = astray;
     });
@@ -56,10 +57,7 @@ inline void advance(System& s, std::size_t steps) {
     with_team(s, [&] {
         if (steps == 0) forces(s, false);
         for (std::size_t step = 0; step < steps; ++step) {
-            if (kick_and_drift(s))
-                rebuild(s);
-            else
-                move_images(s);
+            if (kick_and_drift(s)) rebuild(s);
             forces(s, true);
         }
     });

@@ -27,7 +27,7 @@ struct Part {
     std::vector<std::size_t> begin; // where each list begins, and the last ends
     Real most = 0;                  // of its particles' squared displacements since they were listed
     bool astray = false;            // whether one of them was too fast
-    std::size_t images = 0;         // before those of its particles
+    std::size_t first_image = 0, end_image = 0; // of its particles
 };
 
 struct System {

@@ -7,9 +7,10 @@ function advance!(system, steps)
         in_parallel(chunks) do chunk
             kick!(system, chunk)
             drift!(system, chunk)
+            move_images!(system, chunk)     # its own, so that nobody need wait for others
         end
         any(chunk -> chunk.lost, chunks) && return system      # `check_motion` will say so
-        moved_too_far(system) ? rebuild!(system) : in_parallel(move_images!, system)
+        moved_too_far(system) && rebuild!(system)
         in_parallel(forces_and_kick!, system)
     end
     return system

@@ -97,7 +97,8 @@ function make_images!(system::System{<:Any,Periodic})
     in_parallel(count_images!, system)
     total = 0
     for chunk in chunks
-        chunk.images, total = total, total + chunk.images
+        chunk.images = chunk.images .+ total
+        total = last(chunk.images)
     end
     resize!(images, total)
     resize!(position, length(velocity) + total)
@@ -111,14 +112,14 @@ end
 "Those of the particles of a chunk."
 function count_images!(system, chunk)
     (; position) = system
-    chunk.images = sum(i -> length(sides_moved(system, position[i])) - 1, chunk.particles; init = 0)
+    chunk.images = 1:sum(i -> length(sides_moved(system, position[i])) - 1, chunk.particles; init = 0)
 end
 
 "Those of the particles of a chunk: of whom they are, and where."
 function place_images!(system::System{<:Any,<:Any,V}, chunk) where {V}
     (; position, velocity, images) = system
     box = xyz(system.box)
-    image = chunk.images
+    image = first(chunk.images) - 1
     @inbounds for i in chunk.particles, sides in sides_moved(system, position[i])
         all(iszero, Tuple(sides)) && continue
         shift = point(V, (Tuple(sides) .* box)...)
@@ -128,10 +129,10 @@ function place_images!(system::System{<:Any,<:Any,V}, chunk) where {V}
     end
 end
 
-"Put a chunk of the images where their particles now are, some sides of the box further."
+"Put the images of the particles of a chunk where these now are, some sides of the box further."
 function move_images!((; position, velocity, images), chunk)
     n = length(velocity)
-    @inbounds for g in share_of(chunk, length(images))
+    @inbounds for g in chunk.images
         position[n+g] = position[images[g].source] + images[g].shift
     end
 end

@@ -125,6 +125,10 @@ def list_neighbours(mut system: System, number: Int):
         system.parts[number].neighbour[found] = nobody
         listed = listed + whole(found - listed, AT_ONCE)
         system.parts[number].begin[(first - start) // MEMBERS + 1] = listed
+    # As far as forces() looks ahead.
+    system.parts[number].make_room(listed, AT_ONCE)
+    for k in range(AT_ONCE):
+        system.parts[number].neighbour[listed + k] = nobody
 
 
 @no_inline  # or the registers do not suffice for it and the loop around it
@@ -228,7 +232,11 @@ def halves_added(f: Lanes) -> SIMD[PRECISION, MEMBERS]:
 
 
 def forces[and_kick: Bool](mut system: System, number: Int):
-    """The force on each of a part of the particles, and perhaps half a kick by it."""
+    """The force on each of a part of the particles, and perhaps half a kick by it.
+
+    The coordinates of the next neighbours are on their way meanwhile, be they the
+    next cluster's: see lists.mojo.
+    """
     ref part = system.parts[number]
     var cutoff2 = system.cutoff * system.cutoff
     var half = 0.5 * system.dt
@@ -237,6 +245,7 @@ def forces[and_kick: Bool](mut system: System, number: Int):
     var lane, all = iota[DType.int32, LANES](), Rows(Int32(MEMBERS))
     var seen = lane % all - lane // all
     var mine = part.neighbour.unsafe_ptr()
+    var x1, y1, z1 = neighbours(x, mine)
     for first in range(part.first, part.last, MEMBERS):
         system.fetch_ahead(first)
         var xi, yi, zi = members(x, first)
@@ -245,14 +254,14 @@ def forces[and_kick: Bool](mut system: System, number: Int):
         var begin = part.begin.unsafe_get(number)
         var end = part.begin.unsafe_get(number + 1)
         comptime for k in range(0, MEMBERS, AT_ONCE):
-            var xj, yj, zj = neighbours(x, mine.unsafe_offset(begin + k))
-            var dx, dy, dz = xi - xj, yi - yj, zi - zj
+            var dx, dy, dz = xi - x1, yi - y1, zi - z1
+            x1, y1, z1 = neighbours(x, mine.unsafe_offset(begin + k + AT_ONCE))
             var r2 = dx * dx + dy * dy + dz * dz
             var near = r2.lt(cutoff2) & seen.ne(Int32(k))
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), near)
         for k in range(begin + MEMBERS, end, AT_ONCE):
-            var xj, yj, zj = neighbours(x, mine.unsafe_offset(k))
-            var dx, dy, dz = xi - xj, yi - yj, zi - zj
+            var dx, dy, dz = xi - x1, yi - y1, zi - z1
+            x1, y1, z1 = neighbours(x, mine.unsafe_offset(k + AT_ONCE))
             var r2 = dx * dx + dy * dy + dz * dz
             pull(fx, fy, fz, dx, dy, dz, pair_forces(r2), r2.lt(cutoff2))
         var x8, y8, z8 = halves_added(fx), halves_added(fy), halves_added(fz)

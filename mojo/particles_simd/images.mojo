@@ -26,7 +26,9 @@ def make_images(mut system: System, mut team: Team) raises:
     if system.periodic:
         team.share[count_images](system)
         for ref part in system.parts:
-            part.images, images = images, images + part.images
+            part.first_image = images
+            images += part.last_image
+            part.last_image = images
     var total = system.particles + images
     if total > Int(Int32.MAX) // 4 - MEMBERS:
         raise Error("particles and images cannot be listed in 32 bits")
@@ -66,13 +68,13 @@ def count_images(mut system: System, number: Int):
         var first, last = sides_moved(system, system.position.unsafe_get(i))
         var copies = last - first + 1  # with the particle itself
         images += copies[0] * copies[1] * copies[2] - 1
-    part.images = images
+    part.last_image = images
 
 
 def place_images(mut system: System, number: Int):
     """Those of a part of the particles: of whom they are, and where."""
     ref part = system.parts[number]
-    var image = part.images
+    var image = part.first_image
     for i in range(part.first, part.last):
         var x = system.position.unsafe_get(i)
         var first, last = sides_moved(system, x)
@@ -91,9 +93,9 @@ def place_images(mut system: System, number: Int):
 
 
 def move_images(mut system: System, number: Int):
-    """Let a part of the images follow their particles."""
-    var first, last = system.share_of(len(system.source), number)
-    for k in range(first, last):
+    """Let the images of a part of the particles follow these."""
+    ref part = system.parts[number]
+    for k in range(part.first_image, part.last_image):
         var i = Int(system.source.unsafe_get(k))
         system.position.unsafe_get(
             system.particles + k

@@ -1,4 +1,4 @@
-"""Motion by velocity Verlet, in three passes over memory for each step."""
+"""Motion by velocity Verlet, in two passes over memory for each step."""
 
 from particles.arrays import Real, square
 from particles.threads import Team
@@ -19,8 +19,6 @@ def advance(mut system: System, steps: Int, mut team: Team) raises:
         check_motion(system)
         if moved_too_far(system):
             rebuild(system, team)
-        elif system.periodic:
-            team.share[move_images](system)
         team.share[forces[and_kick=True]](system)
     check_forces(system)
 
@@ -29,6 +27,7 @@ def kick_and_drift(mut system: System, number: Int):
     """The first half of a step, for a part of the particles.
 
     Half a kick and the move by v dt; where there are walls, bounces from them.
+    Images follow: those of the part's own particles, so that it need not wait for others.
     """
     ref part = system.parts[number]
     var half = 0.5 * system.dt
@@ -53,6 +52,7 @@ def kick_and_drift(mut system: System, number: Int):
         moved2 = max(moved2, square(x - system.listed_position.unsafe_get(i)))
     # Not sooner: another thread's part is in the same line of the cache.
     part.moved2 = moved2
+    move_images(system, number)
 
 
 def check_motion(system: System) raises:

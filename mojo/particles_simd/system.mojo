@@ -197,8 +197,10 @@ struct Part(Copyable, Movable):
     """Square of the farthest way that one went since neighbours were listed."""
     var astray: Bool
     """Whether one went a hundred boxes far, or nowhere that is a number."""
-    var images: Int
-    """How many images are before theirs."""
+    var first_image: Int
+    """The first of their images."""
+    var last_image: Int
+    """The one after the last of them."""
     var neighbour: List[Int32]
     """Where the rows of their neighbours begin; lists are filled up with nobody."""
     var begin: List[Int]
@@ -207,7 +209,7 @@ struct Part(Copyable, Movable):
     def __init__(out self, first: Int, last: Int):
         var lists = whole(last - first, MEMBERS) // MEMBERS
         var begin = List[Int](length=lists + 1, fill=0)
-        self = Self(first, last, 0, False, 0, List[Int32](), begin^)
+        self = Self(first, last, 0, False, 0, 0, List[Int32](), begin^)
 
     def listed(self, i: Int) -> Span[Int32, origin_of(self.neighbour)]:
         """Where the rows begin of those listed for the particle i, itself perhaps among them."""

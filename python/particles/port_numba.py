@@ -179,11 +179,17 @@ def copy(some, to):
 
 @compiled
 def wrap(s):
-    """Bring the particles of a periodic box back into [0, L)."""
+    """Bring the particles of a periodic box back into it."""
     for i in range(s.n):
         for k in range(3):
-            x = s.x[4 * i + k] - s.box[k] * np.floor(s.x[4 * i + k] / s.box[k])
-            s.x[4 * i + k] = x if 0 <= x < s.box[k] else 0.0  # rounding takes -1e-17 to L, and 3 L to just below 0
+            s.x[4 * i + k] = wrapped(s.x[4 * i + k], s.box[k])
+
+
+@compiled
+def wrapped(x, side):
+    """The coordinate, or that image of it which is in [0, side)."""
+    inside = x - side * np.floor(x / side)
+    return inside if 0 <= inside < side else type(x)(0)  # rounding takes -1e-17 to L, and 3 L to just below 0
 
 
 @compiled

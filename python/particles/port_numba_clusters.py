@@ -29,7 +29,6 @@ from particles.port_numba_simd import (
     sort_into_cells,
     sort_particles,
     state,
-    wrap,
 )
 from particles.port_numba_simd import load_candidates as load_lanes
 from particles.port_numba_simd import splat_candidates as splat
@@ -84,11 +83,10 @@ def members(x, c):
 
 
 @over_pairs
-def distances(xi, yi, zi, x, j, k):
-    """Of the members from the neighbours j[k : k + AT_ONCE]: along each axis, and squared."""
+def others(x, j, k):
+    """The coordinates of the neighbours j[k : k + AT_ONCE], each as often as there are members."""
     a, b = load_row(x, at(j, k)), load_row(x, at(j, k + AT_ONCE - 1))
-    dx, dy, dz = xi - spread_x(a, b), yi - spread_y(a, b), zi - spread_z(a, b)
-    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+    return spread_x(a, b), spread_y(a, b), spread_z(a, b)
 
 
 @over_pairs
@@ -127,7 +125,9 @@ def keep_near(c, reach2, x, neighbours, begin, end):
     xi, yi, zi = members(x, c)
     kept = begin
     for k in range(begin, end, AT_ONCE):
-        near = bits(distances(xi, yi, zi, x, neighbours, k)[3] < reach2)
+        xj, yj, zj = others(x, neighbours, k)
+        dx, dy, dz = xi - xj, yi - yj, zi - zj
+        near = bits(dx * dx + dy * dy + dz * dz < reach2)
         for m in range(AT_ONCE):  # no branch: what is not kept is overwritten by the next
             j = at(neighbours, k + m)
             store(neighbours, kept, j)
@@ -136,7 +136,7 @@ def keep_near(c, reach2, x, neighbours, begin, end):
 
 
 @over_pairs
-def list_one(c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neighbours, begin, room, nobody):
+def list_one(c, n, reach, x, ahead, cells, per_length, first, inside, xs, ys, zs, neighbours, begin, room, nobody):
     """List at [begin, room) the members of the c-th cluster and, after them, all others within reach of any; how many
     they are with nobody to whole vectors, or -1 without room."""
     here = ROWS * c
@@ -147,16 +147,16 @@ def list_one(c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neig
         high = (max(high[0], x[i]), max(high[1], x[i + 1]), max(high[2], x[i + 2]))
     for m in range(MEMBERS):  # in the last cluster perhaps images or nobody, for whom all is computed and dropped
         store(neighbours, begin + m, np.uint32(here + 4 * m))
-    others = end = begin + MEMBERS
-    from_z = place_of(low[2] - reach, side[2], cells[2], 0)
-    to_z = place_of(high[2] + reach, side[2], cells[2], 0)
+    own = end = begin + MEMBERS
+    from_z = place_of(low[2] - reach, per_length[2], cells[2], 0)
+    to_z = place_of(high[2] + reach, per_length[2], cells[2], 0)
     for a in range(
-        place_of(low[0] - reach, side[0], cells[0], 0),
-        place_of(high[0] + reach, side[0], cells[0], 0) + 1,
+        place_of(low[0] - reach, per_length[0], cells[0], 0),
+        place_of(high[0] + reach, per_length[0], cells[0], 0) + 1,
     ):
         for b in range(
-            place_of(low[1] - reach, side[1], cells[1], 0),
-            place_of(high[1] + reach, side[1], cells[1], 0) + 1,
+            place_of(low[1] - reach, per_length[1], cells[1], 0),
+            place_of(high[1] + reach, per_length[1], cells[1], 0) + 1,
         ):
             row = (a * cells[1] + b) * cells[2]
             run, stop = first[row + from_z], first[row + to_z + 1]
@@ -164,13 +164,49 @@ def list_one(c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neig
                 return -1
             end += list_run(low, high, reach * reach, run, stop, inside, xs, ys, zs, np.uint32(here), neighbours, end)
     store(neighbours, end, np.uint32(nobody))
-    end = others + keep_near(c, reach * reach, x, neighbours, others, end)
+    end = own + keep_near(c, reach * reach, x, neighbours, own, end)
     store(neighbours, end, np.uint32(nobody))
     return (end - begin + AT_ONCE - 1) // AT_ONCE * AT_ONCE
 
 
+@over_pairs
+def list_part(
+    begin,
+    end,
+    n,
+    reach,
+    x,
+    ahead,
+    cells,
+    per_length,
+    first,
+    inside,
+    xs,
+    ys,
+    zs,
+    neighbours,
+    listed,
+    room,
+    start,
+    count,
+    nobody,
+):
+    """List the neighbours of the clusters [begin, end) at [listed, room); whether there was room."""
+    for c in range(begin, end):
+        if listed + MEMBERS + 2 * LANES > room:
+            return False
+        found = list_one(
+            c, n, reach, x, ahead, cells, per_length, first, inside, xs, ys, zs, neighbours, listed, room, nobody
+        )
+        if found < 0:
+            return False
+        start[c], count[c] = listed, found
+        listed += found
+    return True
+
+
 @over_particles
-def list_neighbours(n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, neighbours, start, count, nobody):
+def list_neighbours(n, reach, x, ahead, cells, per_length, first, inside, xs, ys, zs, neighbours, start, count, nobody):
     """List the neighbours of each cluster; whether there was room."""
     threads, width = neighbours.shape
     flat = neighbours.reshape(-1)
@@ -181,13 +217,15 @@ def list_neighbours(n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, 
             found = -1
             if listed + MEMBERS + 2 * LANES <= room:
                 found = list_one(
-                    c, n, reach, x, ahead, cells, side, first, inside, xs, ys, zs, flat, listed, room, nobody
+                    c, n, reach, x, ahead, cells, per_length, first, inside, xs, ys, zs, flat, listed, room, nobody
                 )
             if found < 0:
                 crowded += 1
                 break
             start[c], count[c] = listed, found
             listed += found
+        for k in range(min(AT_ONCE, room - listed)):  # forces() looks so far ahead
+            flat[listed + k] = nobody
     return crowded == 0
 
 
@@ -204,47 +242,59 @@ def both_halves(f):
 
 
 @over_pairs
-def forces_on(c, cutoff2, x, neighbours, begin, end):
-    """From the neighbours at [begin, end) on the members of the c-th cluster: rows, four in a vector."""
-    xi, yi, zi = members(x, c)
-    fx = fy = fz = splat(np.float32(0))
-    for k in range(0, MEMBERS, AT_ONCE):  # the members: only here does one meet itself
-        dx, dy, dz, r2 = distances(xi, yi, zi, x, neighbours, begin + k)
-        near = (r2 < cutoff2) & (load_lanes(SELF, 0) != splat(np.uint32(k)))
-        fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, near)
-    for k in range(begin + MEMBERS, end, AT_ONCE):
-        dx, dy, dz, r2 = distances(xi, yi, zi, x, neighbours, k)
-        fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, r2 < cutoff2)
-    xy = join(both_halves(fx), both_halves(fy))
-    z0 = join(both_halves(fz), splat_members(np.float32(0)))
-    return first_rows(xy, z0), last_rows(xy, z0)
+def forces_of_part(begin, end, cutoff2, half_dt, x, ahead, neighbours, start, count, force, v):
+    """On the members of the clusters [begin, end), whose lists follow each other.
 
-
-@over_particles
-def forces(n, cutoff, half_dt, x, ahead, neighbours, start, count, force, v):
-    """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
-    flat = neighbours.reshape(-1)
-    for c in prange(count.size):
+    The coordinates of the next neighbours are on their way meanwhile, be they the next cluster's: see
+    port_numba_simd.py.
+    """
+    next_ = others(x, neighbours, start[begin])
+    for c in range(begin, end):
         here = ROWS * c
         fetch(x, here + 4 * ahead)
-        first, last = forces_on(c, cutoff * cutoff, x, flat, start[c], start[c] + count[c])
+        xi, yi, zi = members(x, c)
+        fx = fy = fz = splat(np.float32(0))
+        for k in range(0, MEMBERS, AT_ONCE):  # the members: only here does one meet itself
+            dx, dy, dz = xi - next_[0], yi - next_[1], zi - next_[2]
+            next_ = others(x, neighbours, start[c] + k + AT_ONCE)
+            r2 = dx * dx + dy * dy + dz * dz
+            near = (r2 < cutoff2) & (load_lanes(SELF, 0) != splat(np.uint32(k)))
+            fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, near)
+        for k in range(start[c] + MEMBERS, start[c] + count[c], AT_ONCE):
+            dx, dy, dz = xi - next_[0], yi - next_[1], zi - next_[2]
+            next_ = others(x, neighbours, k + AT_ONCE)
+            r2 = dx * dx + dy * dy + dz * dz
+            fx, fy, fz = pull(fx, fy, fz, dx, dy, dz, r2, r2 < cutoff2)
+        xy = join(both_halves(fx), both_halves(fy))
+        z0 = join(both_halves(fz), splat_members(np.float32(0)))
+        first, last = first_rows(xy, z0), last_rows(xy, z0)
         store(force, here, first)
         store(force, here + ROWS // 2, last)
         store(v, here, load_rows(v, here) + half_dt * first)
         store(v, here + ROWS // 2, load_rows(v, here + ROWS // 2) + half_dt * last)
 
 
+@over_particles
+def forces(cutoff, half_dt, x, ahead, neighbours, start, count, force, v):
+    """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
+    flat, parts, cutoff2 = neighbours.reshape(-1), neighbours.shape[0], cutoff * cutoff
+    if parts == 1:
+        forces_of_part(0, count.size, cutoff2, half_dt, x, ahead, flat, start, count, force, v)
+    else:
+        for part in prange(parts):
+            begin, end = count.size * part // parts, count.size * (part + 1) // parts
+            forces_of_part(begin, end, cutoff2, half_dt, x, ahead, flat, start, count, force, v)
+
+
 @compiled
 def rebuild(s):
     """Particles sorted, and images, cells and neighbours anew, in a larger System if need be."""
-    if s.periodic:
-        wrap(s)
     sort_particles(s)
     while True:
         if make_images(s):
             sort_into_cells(s)
             if list_neighbours(
-                s.n, s.cutoff[0] + s.skin[0], s.x, s.ahead, s.cells, s.side, s.first,
+                s.n, s.cutoff[0] + s.skin[0], s.x, s.ahead, s.cells, s.per_length, s.first,
                 s.inside, s.sorted[0], s.sorted[1], s.sorted[2], s.neighbours, s.start, s.count,
                 4 * s.total[0],
             ):  # fmt: skip
@@ -260,11 +310,11 @@ def advance(s, steps):
     half = s.dt[0] * np.float32(0.5)
     if s.total[0] == 0:
         s = rebuild(s)
-        forces(s.n, s.cutoff[0], np.float32(0), s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.cutoff[0], np.float32(0), s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     for _ in range(steps):
         if not move(s):
             s = rebuild(s)
-        forces(s.n, s.cutoff[0], half, s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
+        forces(s.cutoff[0], half, s.x, s.ahead, s.neighbours, s.start, s.count, s.force, s.v)
     return s
 
 

@@ -9,6 +9,8 @@ The steps are those of port_numba.py, and the functions have the same names. Wha
 * Cells are half as wide as the reach, which leaves fewer candidates.
 * Each candidate row of cells is tested a vector at a time, in single precision, which has twice the lanes and reaches a
   little further than asked; and those within reach are packed in registers.
+* All that is done to particles is done to a part of them, and where there is only one, directly: Numba takes a
+  microsecond to begin a parallel loop, in which forty particles have found their forces.
 
 port_numba_clusters.py shares all but the list and the forces; hence, as in port_numba.py, everything is computed in the
 type of the arrays.
@@ -23,7 +25,7 @@ from numba import prange
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed_rows, stacked
-from particles.port_numba import about, copy, count_up, pair_force, pair_potential, wrap
+from particles.port_numba import about, copy, count_up, pair_force, pair_potential, wrapped
 from particles.vectors import (
     LANES,
     LANES_32,
@@ -93,19 +95,20 @@ class System(NamedTuple):
     v: np.ndarray  # (4 n,), in whole lists
     force: np.ndarray  # (4 n,), in whole lists
     listed: np.ndarray  # (4 n,): positions when the neighbours were listed
-    spare: np.ndarray  # (4 n,): to sort rows in
     id: np.ndarray  # (n,): which particle each was when it was loaded
+    old_id: np.ndarray  # (n,): room to sort them in
     source: np.ndarray  # (room,): where the row begins of which this is an image
-    shift: np.ndarray  # (4 room,): by what; of particles by nothing
+    shift: np.ndarray  # (4 room,): by what
+    images: np.ndarray  # (threads,): how many each part of the particles has
     cells: np.ndarray  # (3,): how many, with two more on every side for the images
-    side: np.ndarray  # (3,): of a cell
+    per_length: np.ndarray  # (3,): as many cells
     cell: np.ndarray  # (room,): in which each lies
     first: np.ndarray  # (cells + 1,): where each begins in `inside`
     inside: np.ndarray  # (room + a vector,): where rows begin, in the order of cells
     sorted: np.ndarray  # (3, room + a vector): positions in that order, in single precision
     rough_reach2: np.ndarray  # (1,): what that may find for the square of the reach
     columns: np.ndarray  # (3,): slabs, columns in each, and layers, in the order of which particles are sorted
-    wide: np.ndarray  # (3,): how much each is
+    columns_per_length: np.ndarray  # (3,)
     ahead: int  # how many rows further on, about, is who comes into sight next
     begin: np.ndarray  # (layers + 1,): where each begins among the particles
     neighbours: np.ndarray  # (threads, room for lists): where rows begin; lists have no gaps between them
@@ -159,19 +162,20 @@ def make(parameters, position, velocity, members=1):
         v=v,
         force=rows(members * lists, number),
         listed=rows(n, number),
-        spare=rows(n, number),
         id=np.arange(n, dtype=np.uint32),
+        old_id=np.zeros(n, np.uint32),
         source=np.zeros(room, np.uint32),
         shift=rows(room, number),
+        images=np.zeros(threads, np.int64),
         cells=cells,
-        side=np.maximum(box / inner.astype(number), reach / 2),
+        per_length=1 / np.maximum(box / inner.astype(number), reach / 2),
         cell=np.zeros(room, np.int64),
         first=np.zeros(int(np.prod(cells)) + 1, np.int64),
         inside=np.zeros(room + LANES_32, np.uint32),
         sorted=np.zeros((3, room + LANES_32), np.float32),
         rough_reach2=np.array([rough * rough]),
         columns=columns,
-        wide=box / columns.astype(number),
+        columns_per_length=columns.astype(number) / box,
         ahead=next_in_sight(n, columns, reach * columns / box),
         begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
         neighbours=np.zeros((threads, width), np.uint32),
@@ -215,67 +219,180 @@ def grow(s):
     copy(s.x[: 4 * s.n], x)
     return System(
         s.n, s.members, s.box, s.periodic, s.cutoff, s.skin, s.slack, s.dt,
-        x, s.v, s.force, s.listed, s.spare, s.id, np.zeros(room, np.uint32), rows(room, number),
-        s.cells, s.side, np.zeros(room, np.int64), s.first,
+        x, s.v, s.force, s.listed, s.id, s.old_id, np.zeros(room, np.uint32), rows(room, number), s.images,
+        s.cells, s.per_length, np.zeros(room, np.int64), s.first,
         np.zeros(room + LANES_32, np.uint32), np.zeros((3, room + LANES_32), np.float32), s.rough_reach2,
-        s.columns, s.wide, s.ahead, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32),
+        s.columns, s.columns_per_length, s.ahead, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32),
         s.start, s.count, s.total,
     )  # fmt: skip
 
 
 @compiled
-def place_of(x, side, cells, rim):
+def place_of(x, per_length, cells, rim):
     """Of the cells along an axis the one in which x lies, or that as far from the edge as the rim is wide."""
-    return min(max(int(np.floor(x / side)) + 2, rim), cells - 1 - rim)
+    # Nothing is asked that is so far below 0 that this rounds up.
+    return min(max(int(x * per_length + type(per_length)(2)), rim), cells - 1 - rim)
+
+
+@compiled
+def find_places_of_part(begin, end, members, periodic, box, columns, columns_per_length, x, place):
+    for i in range(begin, end):
+        where = 0
+        for k in range(3):
+            if periodic:
+                x[4 * i + k] = wrapped(x[4 * i + k], box[k])
+            along = min(int(x[4 * i + k] * columns_per_length[k]), columns[k] - 1)
+            if members > 1 and where % 2:
+                along = columns[k] - 1 - along
+            where = where * columns[k] + along
+        place[i] = where
+
+
+@compiled
+def set_aside_part(begin, end, x, v, id, old_x, old_v, old_id):
+    for i in range(begin, end):
+        store(old_x, 4 * i, load_row(x, 4 * i))
+        store(old_v, 4 * i, load_row(v, 4 * i))
+        old_id[i] = id[i]
+
+
+@over_particles
+def find_places(parts, n, members, periodic, box, columns, columns_per_length, x, v, id, place, old_x, old_v, old_id):
+    """Bring the particles of a periodic box back into it; say where each is in the order of cells, or for clusters, of
+    layers in columns, there and back again; and set aside what is known of them."""
+    if parts == 1:
+        find_places_of_part(0, n, members, periodic, box, columns, columns_per_length, x, place)
+        set_aside_part(0, n, x, v, id, old_x, old_v, old_id)
+    else:
+        for part in prange(parts):
+            begin, end = n * part // parts, n * (part + 1) // parts
+            find_places_of_part(begin, end, members, periodic, box, columns, columns_per_length, x, place)
+            set_aside_part(begin, end, x, v, id, old_x, old_v, old_id)
+
+
+@compiled
+def move_part_to_places(begin, end, inside, old_x, old_v, old_id, x, v, id):
+    for i in range(begin, end):
+        old = np.int64(inside[i])
+        store(x, 4 * i, load_row(old_x, 4 * old))
+        store(v, 4 * i, load_row(old_v, 4 * old))
+        id[i] = old_id[old]
+
+
+@compiled
+def sides_moved(x, side, reach):
+    """By how many sides of the box, along an axis, the first and the last within reach of it are moved of the particle
+    at x and its images."""
+    return -1 if x >= side - reach else 0, 1 if x < reach else 0
+
+
+@compiled
+def count_images_of_part(begin, end, periodic, box, reach, x):
+    images = 0
+    for i in range(begin, end if periodic else begin):
+        copies = 1  # with itself
+        for k in range(3):
+            first, last = sides_moved(x[4 * i + k], box[k], reach)
+            copies *= last - first + 1
+        images += copies - 1
+    return images
+
+
+@over_particles
+def move_to_places(parts, n, periodic, box, reach, inside, old_x, old_v, old_id, x, v, id, images):
+    """Move all to their places, and count the images that each part of the particles will have within reach."""
+    if parts == 1:
+        move_part_to_places(0, n, inside, old_x, old_v, old_id, x, v, id)
+        images[0] = count_images_of_part(0, n, periodic, box, reach, x)
+    else:
+        for part in prange(parts):
+            begin, end = n * part // parts, n * (part + 1) // parts
+            move_part_to_places(begin, end, inside, old_x, old_v, old_id, x, v, id)
+            images[part] = count_images_of_part(begin, end, periodic, box, reach, x)
 
 
 @compiled
 def sort_particles(s):
-    """Put the particles themselves in the order of cells; for clusters, of layers in columns, there and back again."""
-    for i in range(s.n):
-        place = 0
-        for k in range(3):
-            along = min(int(s.x[4 * i + k] / s.wide[k]), s.columns[k] - 1)
-            if s.members > 1 and place % 2:
-                along = s.columns[k] - 1 - along
-            place = place * s.columns[k] + along
-        s.cell[i] = place
+    """Put the particles themselves in an order in which neighbours are near in memory."""
+    parts, old_x, old_v = s.neighbours.shape[0], s.listed, s.force  # both are found anew after this
+    find_places(
+        parts,
+        s.n,
+        s.members,
+        s.periodic,
+        s.box,
+        s.columns,
+        s.columns_per_length,
+        s.x,
+        s.v,
+        s.id,
+        s.cell,
+        old_x,
+        old_v,
+        s.old_id,
+    )
     count_up(s.begin, s.cell, s.n)
     for i in range(s.n):
         c = s.cell[i]
         s.inside[s.begin[c]] = i
         s.begin[c] += 1
-    for some in (s.x, s.v):
-        for i in range(s.n):
-            store(s.spare, 4 * i, load_row(some, 4 * np.int64(s.inside[i])))
-        copy(s.spare, some)
-    for i in range(s.n):
-        s.inside[i] = s.id[s.inside[i]]
-    copy(s.inside, s.id)
+    reach = s.cutoff[0] + s.skin[0]
+    move_to_places(parts, s.n, s.periodic, s.box, reach, s.inside, old_x, old_v, s.old_id, s.x, s.v, s.id, s.images)
+
+
+@compiled
+def place_images_of_part(begin, end, image, periodic, box, reach, x, source, shift):
+    for i in range(begin, end if periodic else begin):
+        along_x = sides_moved(x[4 * i], box[0], reach)
+        along_y = sides_moved(x[4 * i + 1], box[1], reach)
+        along_z = sides_moved(x[4 * i + 2], box[2], reach)
+        for a in range(along_x[0], along_x[1] + 1):
+            for b in range(along_y[0], along_y[1] + 1):
+                for c in range(along_z[0], along_z[1] + 1):
+                    if a == 0 and b == 0 and c == 0:
+                        continue
+                    source[image] = 4 * i
+                    for k, sides in enumerate((a, b, c)):
+                        shift[4 * image + k] = sides * box[k]
+                        x[4 * image + k] = x[4 * i + k] + shift[4 * image + k]
+                    image += 1
+
+
+@compiled
+def find_cells_between(begin, end, rim, cells, per_length, x, cell):
+    for i in range(begin, end):
+        c = 0
+        for k in range(3):
+            c = c * cells[k] + place_of(x[4 * i + k], per_length[k], cells[k], rim)
+        cell[i] = c
+
+
+@over_particles
+def place_images(n, periodic, box, reach, x, source, shift, images, cells, per_length, cell):
+    """Those of each part of the particles, one part after the other, behind the particles; and in which cells all are."""
+    parts = images.size
+    if parts == 1:
+        place_images_of_part(0, n, n, periodic, box, reach, x, source, shift)
+        find_cells_between(
+            0, n, 2, cells, per_length, x, cell
+        )  # also where a particle touches a wall: the rim is for images
+        find_cells_between(n, n + images[0], 0, cells, per_length, x, cell)
+    else:
+        for part in prange(parts):
+            begin, end = n * part // parts, n * (part + 1) // parts
+            first = n + images[:part].sum()
+            place_images_of_part(begin, end, first, periodic, box, reach, x, source, shift)
+            find_cells_between(begin, end, 2, cells, per_length, x, cell)
+            find_cells_between(first, first + images[part], 0, cells, per_length, x, cell)
 
 
 @compiled
 def make_images(s):
     """Append the images within reach of the box, and nobody after them; whether there was room."""
-    reach = s.cutoff[0] + s.skin[0]
-    total = s.n
-    for i in range(s.n):
-        s.source[i] = 4 * i
-    if s.periodic:
-        for k in range(3):  # images of images too: along edges and at corners
-            for i in range(total):  # not those that this direction adds
-                x = s.x[4 * i + k]
-                for by in (-s.box[k], s.box[k]):
-                    if (by > 0 and x < reach) or (by < 0 and x >= s.box[k] - reach):
-                        if total + SPARE == s.source.size:
-                            return False
-                        source = s.source[i]
-                        s.source[total] = source
-                        for m in range(3):
-                            shift = by if m == k else s.shift[4 * i + m]
-                            s.shift[4 * total + m] = shift
-                            s.x[4 * total + m] = s.x[np.int64(source) + m] + shift
-                        total += 1
+    reach, total = s.cutoff[0] + s.skin[0], s.n + s.images.sum()
+    if total + SPARE > s.source.size:
+        return False
+    place_images(s.n, s.periodic, s.box, reach, s.x, s.source, s.shift, s.images, s.cells, s.per_length, s.cell)
     s.total[0] = total
     for i in range(total, total + SPARE):
         for k in range(3):  # out of reach, but no farther: a force that underflows would take all lanes 100 cycles
@@ -284,25 +401,37 @@ def make_images(s):
 
 
 @compiled
+def copy_to_cells_between(begin, end, x, inside, xs, ys, zs):
+    for here in range(begin, end):
+        row = 4 * inside[here]
+        inside[here] = row
+        i = np.int64(row)
+        xs[here], ys[here], zs[here] = x[i], x[i + 1], x[i + 2]
+
+
+@over_particles
+def copy_to_cells(parts, total, x, inside, xs, ys, zs):
+    """In the order of cells, where particles and images are, and where their rows begin."""
+    if parts == 1:
+        copy_to_cells_between(0, total, x, inside, xs, ys, zs)
+    else:
+        for part in prange(parts):
+            copy_to_cells_between(total * part // parts, total * (part + 1) // parts, x, inside, xs, ys, zs)
+
+
+@compiled
 def sort_into_cells(s):
     """Counting sort of particles and images."""
     total = s.total[0]
-    for i in range(total):
-        c = 0
-        rim = 2 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
-        for k in range(3):
-            c = c * s.cells[k] + place_of(s.x[4 * i + k], s.side[k], s.cells[k], rim)
-        s.cell[i] = c
     count_up(s.first, s.cell, total)
     for i in range(total):
-        here = s.first[s.cell[i]]  # ends as the beginning of the next cell
-        s.first[s.cell[i]] += 1
-        s.inside[here] = 4 * i
-        for k in range(3):
-            s.sorted[k, here] = s.x[4 * i + k]
+        c = s.cell[i]
+        s.inside[s.first[c]] = i
+        s.first[c] += 1  # ends as the beginning of the next cell
     for c in range(s.first.size - 1, 0, -1):
         s.first[c] = s.first[c - 1]
     s.first[0] = 0
+    copy_to_cells(s.neighbours.shape[0], total, s.x, s.inside, s.sorted[0], s.sorted[1], s.sorted[2])
 
 
 @over_pairs
@@ -340,32 +469,43 @@ def list_one(i, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, b
     return whole_vectors(found)
 
 
+@over_pairs
+def list_part(
+    begin, end, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, listed, room, start, count, nobody
+):
+    """List all within reach of each of the particles [begin, end), at [listed, room); whether there was room."""
+    for i in range(begin, end):
+        found = list_one(i, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, listed, room, nobody)
+        if found < 0:
+            return False
+        start[i], count[i] = listed, found
+        listed += found
+    for k in range(min(2 * LANES, room - listed)):  # forces() looks so far ahead
+        neighbours[listed + k] = nobody
+    return True
+
+
 @over_particles
 def list_neighbours(n, reach2, x, cells, cell, first, inside, xs, ys, zs, neighbours, start, count, nobody):
     """List all within reach of each particle; whether there was room."""
-    threads, width = neighbours.shape
+    parts, width = neighbours.shape
     flat = neighbours.reshape(-1)
+    if parts == 1:
+        return list_part(0, n, reach2, x, cells, cell, first, inside, xs, ys, zs, flat, 0, width, start, count, nobody)
     crowded = 0
-    for part in prange(threads):
-        listed = part * width
-        for i in range(n * part // threads, n * (part + 1) // threads):
-            found = list_one(
-                i, reach2, x, cells, cell, first, inside, xs, ys, zs, flat, listed, (part + 1) * width, nobody
-            )
-            if found < 0:
-                crowded += 1
-                break
-            start[i], count[i] = listed, found
-            listed += found
-        for k in range(min(2 * LANES, (part + 1) * width - listed)):  # forces() looks so far ahead
-            flat[listed + k] = nobody
+    for part in prange(parts):
+        begin, end = n * part // parts, n * (part + 1) // parts
+        listed, room = part * width, (part + 1) * width
+        crowded += not list_part(
+            begin, end, reach2, x, cells, cell, first, inside, xs, ys, zs, flat, listed, room, start, count, nobody
+        )
     return crowded == 0
 
 
-@over_particles
-def move_images(n, total_, x, source, shift):
+@compiled
+def move_images(begin, end, x, source, shift):
     """Images follow their particles."""
-    for i in prange(n, total_):
+    for i in range(begin, end):
         store(x, 4 * i, load_row(x, np.int64(source[i])) + load_row(shift, 4 * i))
 
 
@@ -448,10 +588,13 @@ def forces_of_part(begin, end, cutoff2, half_dt, x, ahead, neighbours, start, co
 @over_particles
 def forces(n, cutoff, half_dt, x, ahead, neighbours, start, count, force, v):
     """Force on each particle from its neighbours within the cutoff, and half a time step of acceleration."""
-    flat, parts = neighbours.reshape(-1), neighbours.shape[0]
-    for part in prange(parts):
-        begin, end = n * part // parts, n * (part + 1) // parts
-        forces_of_part(begin, end, cutoff * cutoff, half_dt, x, ahead, flat, start, count, force, v)
+    flat, parts, cutoff2 = neighbours.reshape(-1), neighbours.shape[0], cutoff * cutoff
+    if parts == 1:
+        forces_of_part(0, n, cutoff2, half_dt, x, ahead, flat, start, count, force, v)
+    else:
+        for part in prange(parts):
+            begin, end = n * part // parts, n * (part + 1) // parts
+            forces_of_part(begin, end, cutoff2, half_dt, x, ahead, flat, start, count, force, v)
 
 
 @compiled
@@ -476,13 +619,11 @@ def potential_and_virial(s):
     return 0.5 * potential, 0.5 * virial  # each pair was met from both sides
 
 
-@over_particles
-def kick_and_drift(n, box, periodic, dt, x, v, force, listed):
-    """Half a kick, and the move by v dt; between walls, bounce until inside. How many particles were too fast, and the
-    square of how far one is at most from where it was listed."""
+@compiled
+def kick_and_drift_part(begin, end, box, periodic, dt, x, v, force, listed):
     number = type(dt)
     escaped, most, half, far, nothing = 0, number(0), number(0.5) * dt, number(100), number(0)
-    for i in prange(n):
+    for i in range(begin, end):
         speed = load_row(v, 4 * i) + half * load_row(force, 4 * i)
         store(v, 4 * i, speed)
         store(x, 4 * i, load_row(x, 4 * i) + dt * speed)
@@ -501,23 +642,40 @@ def kick_and_drift(n, box, periodic, dt, x, v, force, listed):
     return escaped, most
 
 
+@over_particles
+def kick_and_drift(n, box, periodic, dt, x, v, force, listed, source, shift, images):
+    """Half a kick, and the move by v dt; between walls, bounce until inside. Images follow. How many particles were too
+    fast, and the square of how far one is at most from where it was listed."""
+    parts = images.size
+    if parts == 1:
+        escaped, most = kick_and_drift_part(0, n, box, periodic, dt, x, v, force, listed)
+        move_images(n, n + images[0], x, source, shift)
+        return escaped, most
+    escaped, most = 0, type(dt)(0)
+    for part in prange(parts):
+        begin, end = n * part // parts, n * (part + 1) // parts
+        too_fast, moved2 = kick_and_drift_part(begin, end, box, periodic, dt, x, v, force, listed)
+        first = n + images[:part].sum()
+        move_images(first, first + images[part], x, source, shift)  # of this part, so that nobody need wait
+        escaped += too_fast
+        most = max(most, moved2)
+    return escaped, most
+
+
 @compiled
 def move(s):
-    """Half a kick and the move. Whether the list still holds: images have followed then."""
-    escaped, moved2 = kick_and_drift(s.n, s.box, s.periodic, s.dt[0], s.x, s.v, s.force, s.listed)
+    """Half a kick and the move. Whether the list still holds."""
+    escaped, moved2 = kick_and_drift(
+        s.n, s.box, s.periodic, s.dt[0], s.x, s.v, s.force, s.listed, s.source, s.shift, s.images
+    )
     if escaped:
         raise ValueError("a particle crossed the box many times in one step: the time step is too long")
-    holds = moved2 <= s.slack[0] * s.slack[0]
-    if holds and s.periodic:
-        move_images(s.n, s.total[0], s.x, s.source, s.shift)
-    return holds
+    return moved2 <= s.slack[0] * s.slack[0]
 
 
 @compiled
 def rebuild(s):
     """Particles sorted, and images, cells and neighbours anew, in a larger System if need be."""
-    if s.periodic:
-        wrap(s)
     sort_particles(s)
     while True:
         if make_images(s):

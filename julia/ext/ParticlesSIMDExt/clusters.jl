@@ -97,6 +97,8 @@ function list_neighbours!(system::TunedSystem{Float32}, chunk, ::Val{W}) where {
             offset[c+1] = listed = (W ÷ MEMBERS) * cld(listed, W ÷ MEMBERS)
         end
     end
+    make_room!(neighbours, listed, 0)
+    vstore(nobody, neighbours, listed + 1) # forces! looks so far ahead
 end
 
 "How far x lies outside of what is between `low` and `high`."
@@ -118,7 +120,11 @@ end
     return kept
 end
 
-"A vector of neighbours of eight particles."
+"""
+A vector of neighbours of eight particles.
+
+The coordinates of the next are on their way meanwhile, be they the next cluster's: see above, for one particle.
+"""
 function forces!(system::TunedSystem{Float32}, chunk, time, ::Val{W}) where {W}
     (; position, velocity, force, ahead) = system
     (; particles, offset, neighbours) = chunk
@@ -127,17 +133,19 @@ function forces!(system::TunedSystem{Float32}, chunk, time, ::Val{W}) where {W}
     number = Vec{W,Int32}(ntuple(lane -> Int32(member(lane) - neighbour(lane)), Val(W)))
     GC.@preserve position begin
         rows = Ptr{Float32}(pointer(position))
+        next = neighbours_from(rows, neighbours, 1, Val(W))
         @inbounds for (c, i) in enumerate(clusters(chunk))
             prefetch_cluster(position, i + ahead)
             here = members_from(rows, i, Val(W))
             f = map(zero, here)
             own = offset[c] + 1
             for k in own:W÷MEMBERS:own+MEMBERS-1
-                there = neighbours_from(rows, neighbours, k, Val(W))
+                there, next = next, neighbours_from(rows, neighbours, k + W ÷ MEMBERS, Val(W))
                 f = add_pairs(r2 -> (r2 < cutoff2) & (number != (k - own) % Int32), f, here, there)
             end
             for k in own+MEMBERS:W÷MEMBERS:offset[c+1]
-                f = add_pairs(r2 -> r2 < cutoff2, f, here, neighbours_from(rows, neighbours, k, Val(W)))
+                there, next = next, neighbours_from(rows, neighbours, k + W ÷ MEMBERS, Val(W))
+                f = add_pairs(r2 -> r2 < cutoff2, f, here, there)
             end
             fx, fy, fz = map(lanes -> halves_added(lanes, Val(MEMBERS)), f)
             for m in i:min(i + MEMBERS - 1, last(particles))
