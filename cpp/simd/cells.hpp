@@ -23,13 +23,13 @@ inline Index cell_of(const System& s, Row x, Signed rim) {
     return static_cast<Index>((place[0] * s.cells[1] + place[1]) * s.cells[2] + place[2]);
 }
 
-// Counting sort: in `inside` the numbers of all, in the order of their `place`; in `first` where each place begins there.
+// Counting sort: in `inside` the numbers of all, in the order of their `place`; in `first` where there each place begins.
 inline void counting_sort(std::span<const Index> place, std::vector<Index>& first, std::vector<Index>& inside) {
     std::fill(first.begin(), first.end(), 0);
     for (const Index p : place) ++first[p + 2];
     for (std::size_t p = 1; p < first.size(); ++p) first[p] += first[p - 1];
     Index i = 0;
-    for (const Index p : place) inside[first[p + 1]++] = i++; // and so the end of one place becomes the beginning of the next
+    for (const Index p : place) inside[first[p + 1]++] = i++; // so the end of one place becomes the next one's beginning
 }
 
 constexpr std::size_t at_a_time = 16; // are read of `sorted`

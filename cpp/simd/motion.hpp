@@ -8,8 +8,8 @@
 
 namespace particles {
 
-// Half a kick, and the move by v dt; between walls, bounce until inside. Images follow. Whether two particles can have come within the
-// cutoff that are not in the list. Error if a particle was too fast.
+// Half a kick, and the move by v dt; between walls, bounce until inside; and images follow. Whether two particles can have
+// come within the cutoff that are not in the list. Error if a particle was too fast.
 inline bool kick_and_drift(System& s) {
     const Real half = s.dt / 2, dt = s.dt;
     const bool walls = !s.periodic;

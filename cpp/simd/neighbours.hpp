@@ -31,7 +31,7 @@ inline void sort_particles(System& s) {
         for (const std::size_t i : particles_of(s, part)) s.cell[i] = static_cast<Index>(order(s.x[i]));
     });
     counting_sort(s.cell, s.begin, s.inside);
-    std::vector<Row>&x = s.spare, &v = s.force; // which is found anew after this
+    std::vector<Row>&x = s.listed, &v = s.force; // both are found anew after this
     in_parallel(s, [&](const Part& part) {
         for (const std::size_t at : particles_of(s, part)) {
             const Index i = s.inside[at], id = s.id[i];

@@ -37,14 +37,13 @@ struct System {
     Real cutoff, skin, dt;
 
     std::vector<Row> x;        // positions: of the particles, their images, and of nobody
-    std::vector<Row> v, force; // of the particles, in whole lists; so are the next two
+    std::vector<Row> v, force; // of the particles, in whole lists
     std::vector<Row> listed;   // where they were when the neighbours were listed
     std::vector<Index> id;     // particles are sorted: which this one was when loaded
     std::vector<Index> place;  // where the one is that was the i-th then
     std::vector<Index> source; // the particle of which each is an image, from the n-th on
     std::vector<Row> shift;    // by what
     std::size_t total;         // particles and images
-    std::vector<Row> spare;    // room to sort rows in
 
     std::array<std::size_t, axes> cells; // along each axis, with two more on every side for the images
     Row per_side;                        // cells for a length
@@ -72,7 +71,7 @@ struct System {
     System(const Parameters& p, const Real* position, const Real* velocity)
         : n(p.particles), box(p.box), periodic(p.periodic), cutoff(p.cutoff), skin(std::min(widest_skin, p.cutoff)),
           dt(p.dt), total(p.particles) {
-        for (auto* rows : {&x, &v, &force, &listed, &spare}) rows->resize(members * lists(), Row{});
+        for (auto* rows : {&x, &v, &force, &listed}) rows->resize(members * lists(), Row{});
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t k = 0; k < axes; ++k) {
                 x[i][k] = position[axes * i + k];

@@ -1,8 +1,8 @@
 # The Lennard-Jones potential, summed over the lists of neighbours.
 
-"The force on each particle of a chunk, the sum of its pair forces; and acceleration by it for some `time`."
-function forces!(system, chunk, time)
-    (; position, velocity, force) = system
+"The force on each particle of a chunk: the sum of its pair forces."
+function forces!(system, chunk)
+    (; position, force) = system
     (; particles, offset, neighbours, copied) = chunk
     cutoff2 = system.parameters.cutoff^2
     @inbounds for (m, i) in enumerate(particles)
@@ -17,8 +17,7 @@ function forces!(system, chunk, time)
             fy += f_over_r * d[2]
             fz += f_over_r * d[3]
         end
-        force[i] = f = SVector(fx, fy, fz)
-        velocity[i] += time * f
+        force[i] = SVector(fx, fy, fz)
     end
 end
 
@@ -35,8 +34,6 @@ read faster from there than gathered from all over.
 end
 
 forces!(system) = in_parallel(forces!, system)
-forces!(system, chunk) = forces!(system, chunk, zero(system.reach))
-forces_and_kick!(system, chunk) = forces!(system, chunk, system.parameters.dt / 2)
 
 "Sums over all pairs: of their energy, and of r . f."
 function potential_and_virial(system::System{T}) where {T}

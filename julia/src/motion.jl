@@ -16,7 +16,10 @@ function advance!(system, steps)
     return system
 end
 
-"Half a time step of acceleration, for the first half of a step."
+"The forces, and half a time step of acceleration by them."
+forces_and_kick!(system, chunk) = (forces!(system, chunk); kick!(system, chunk))
+
+"Half a time step of acceleration."
 function kick!(system, chunk)
     (; velocity, force) = system
     half = system.parameters.dt / 2

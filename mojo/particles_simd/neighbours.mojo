@@ -67,7 +67,7 @@ def sort_particles[SomeOrder: Order](mut system: System, mut team: Team):
     team.share[find_places[SomeOrder]](system)
     counting_sort(system.cell, system.begin, system.member)
     team.share[copy_to_places](system)
-    swap(system.position, system.spare)
+    swap(system.position, system.listed_position)
     swap(system.velocity, system.force)
     swap(system.id, system.cell)
 
@@ -87,8 +87,8 @@ def copy_to_places(mut system: System, number: Int):
     for at in range(part.first, part.last):
         var i = Int(system.member.unsafe_get(at))
         var id = system.id.unsafe_get(i)
-        system.spare.unsafe_get(at) = system.position.unsafe_get(i)
-        # Forces are found anew after this.
+        # These two are found anew after this.
+        system.listed_position.unsafe_get(at) = system.position.unsafe_get(i)
         system.force.unsafe_get(at) = system.velocity.unsafe_get(i)
         system.cell.unsafe_get(at) = id
         system.place.unsafe_get(Int(id)) = Int32(at)

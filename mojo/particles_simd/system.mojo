@@ -70,8 +70,6 @@ struct System(Copyable, Movable):
     """Likewise, where particles of each place in their order begin."""
     var ahead: Int
     """How many rows further on, about, is who comes into sight next; 0 if particles are not sorted."""
-    var spare: List[Vec]
-    """Room to sort rows in."""
 
     var parts: List[Part]
     """The particles, divided for as many threads."""
@@ -130,7 +128,6 @@ struct System(Copyable, Movable):
         self.rough_reach2 = farthest * farthest
         self.begin = List[Int32]()
         self.ahead = 0
-        self.spare = List[Vec](length=n, fill=Vec(0))
         self.first_position = position.copy()
         self.first_velocity = velocity.copy()
         self.first_id = self.id.copy()

@@ -222,8 +222,8 @@ def grow(s):
         x, s.v, s.force, s.listed, s.id, s.old_id, np.zeros(room, np.uint32), rows(room, number), s.images,
         s.cells, s.per_length, np.zeros(room, np.int64), s.first,
         np.zeros(room + LANES_32, np.uint32), np.zeros((3, room + LANES_32), np.float32), s.rough_reach2,
-        s.columns, s.columns_per_length, s.ahead, s.begin, np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32),
-        s.start, s.count, s.total,
+        s.columns, s.columns_per_length, s.ahead, s.begin,
+        np.zeros((threads, width * 3 // 2 + 16 * LANES_32), np.uint32), s.start, s.count, s.total,
     )  # fmt: skip
 
 
@@ -369,13 +369,12 @@ def find_cells_between(begin, end, rim, cells, per_length, x, cell):
 
 @over_particles
 def place_images(n, periodic, box, reach, x, source, shift, images, cells, per_length, cell):
-    """Those of each part of the particles, one part after the other, behind the particles; and in which cells all are."""
+    """Those of each part of the particles, one part after the other, behind the particles. And in which cells all are;
+    for particles the rim is none, even if one touches a wall."""
     parts = images.size
     if parts == 1:
         place_images_of_part(0, n, n, periodic, box, reach, x, source, shift)
-        find_cells_between(
-            0, n, 2, cells, per_length, x, cell
-        )  # also where a particle touches a wall: the rim is for images
+        find_cells_between(0, n, 2, cells, per_length, x, cell)
         find_cells_between(n, n + images[0], 0, cells, per_length, x, cell)
     else:
         for part in prange(parts):

@@ -121,7 +121,7 @@ end
 end
 
 """
-A vector of neighbours of eight particles.
+A vector of neighbours of eight particles; and acceleration by the forces for some `time`.
 
 The coordinates of the next are on their way meanwhile, be they the next cluster's: see above, for one particle.
 """

@@ -1,10 +1,14 @@
 # The Lennard-Jones potential, a vector of pairs at a time.
 
-"The force on each particle of a chunk, the sum of its pair forces; and acceleration by it for some `time`."
-Particles.forces!(system::TunedSystem{T}, chunk, time) where {T} = forces!(system, chunk, time, Val(lanes(T)))
+"The force on each particle of a chunk: the sum of its pair forces."
+Particles.forces!(system::TunedSystem{T}, chunk) where {T} = forces!(system, chunk, zero(T), Val(lanes(T)))
+
+"The forces, and half a time step of acceleration by them, in one pass over memory."
+Particles.forces_and_kick!(system::TunedSystem{T}, chunk) where {T} =
+    forces!(system, chunk, system.parameters.dt / 2, Val(lanes(T)))
 
 """
-A vector of neighbours of one particle.
+A vector of neighbours of one particle; and acceleration by the force for some `time`.
 
 The coordinates of two more are on their way, be they the next particle's, while the forces of those before them are found:
 the processor has no room for so many operations that wait that it would come to them by itself.
