@@ -190,11 +190,6 @@ inline void forces(System& s, bool and_kick) {
     const Real half = and_kick ? s.dt / 2 : Real(0);
     Wholes seen = member_of_lane(); // as a neighbour, in the first vector
     for (std::size_t l = members; l < lanes; ++l) seen[l] -= 1;
-#ifdef __AVX__
-    constexpr bool one_ahead = true;
-#else
-    constexpr bool one_ahead = false;
-#endif
     in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
         Columns next = neighbours(x, j);
@@ -205,9 +200,9 @@ inline void forces(System& s, bool and_kick) {
             s.fetch_ahead(first);
             Columns f{};
             const auto away = [&] {
-                const Columns d = here - (one_ahead ? next : neighbours(x, j));
+                const Columns d = here - (look_ahead ? next : neighbours(x, j));
                 j += at_once;
-                if constexpr (one_ahead) next = neighbours(x, j);
+                if constexpr (look_ahead) next = neighbours(x, j);
                 return d;
             };
             for (Whole k = 0; k < Whole(members); k += at_once)

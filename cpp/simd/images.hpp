@@ -8,9 +8,10 @@ namespace particles {
 
 // Bring the particles of a periodic box back into it.
 inline void wrap(System& s) {
+    if (!s.periodic) return;
     in_parallel(s, [&](const Part& part) {
         for (const std::size_t i : particles_of(s, part))
-            for (std::size_t k = 0; s.periodic && k < axes; ++k) s.x[i][k] = wrapped(s.x[i][k], s.box[k]);
+            for (std::size_t k = 0; k < axes; ++k) s.x[i][k] = wrapped(s.x[i][k], s.box[k]);
     });
 }
 

@@ -52,16 +52,10 @@ inline void list_neighbours(System& s) {
 //
 // The coordinates of two vectors of neighbours are on their way, be they the next particle's, while the forces of those
 // before them are found: the processor has no room for so many operations that wait that it would come to them by itself.
-// Where vectors are emulated, they would be on their way through memory.
 inline void forces(System& s, bool and_kick) {
     const Real* x = reinterpret_cast<const Real*>(s.x.data());
     const Lanes cutoff2 = splat(s.cutoff * s.cutoff);
     const Real half = and_kick ? s.dt / 2 : Real(0);
-#ifdef __AVX__
-    constexpr bool two_ahead = true;
-#else
-    constexpr bool two_ahead = false;
-#endif
     in_parallel(s, [&](const Part& part) {
         const Index *mine = part.neighbours.data(), *j = mine;
         Columns next = columns(x, j), after = columns(x, j + lanes);
@@ -71,8 +65,8 @@ inline void forces(System& s, bool and_kick) {
             s.fetch_ahead(i);
             Columns f{};
             for (; j < end; j += lanes) {
-                const Columns d = here - (two_ahead ? next : columns(x, j));
-                if constexpr (two_ahead) next = after, after = columns(x, j + 2 * lanes);
+                const Columns d = here - (look_ahead ? next : columns(x, j));
+                if constexpr (look_ahead) next = after, after = columns(x, j + 2 * lanes);
                 __builtin_prefetch(j + 64 * lanes); // the list is read once, from far away
                 pull(f, d, [&](Lanes r2) { return r2 < cutoff2; });
             }

@@ -17,6 +17,12 @@ constexpr std::size_t register_bytes = 64;
 #else
 constexpr std::size_t register_bytes = 32;
 #endif
+// Whether neighbours are loaded before it is their turn. Where vectors are emulated, they would wait in memory.
+#ifdef __AVX__
+constexpr bool look_ahead = true;
+#else
+constexpr bool look_ahead = false;
+#endif
 constexpr std::size_t lanes = register_bytes / sizeof(Real);
 typedef Real Lanes __attribute__((vector_size(register_bytes)));
 

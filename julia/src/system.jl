@@ -80,8 +80,8 @@ follow. `V` is the layout of a point.
 """
 struct System{T<:AbstractFloat,B<:Boundary,V<:SVector,C<:Cells,O}
     parameters::Parameters{T,B}
-    box::V                     # its sides, and ones behind them
-    reach::T                   # neighbours are listed up to this distance
+    box::V                           # its sides, and ones behind them
+    reach::T                         # neighbours are listed up to this distance
     id::Vector{Int32}
     old_id::Vector{Int32}            # room to sort them in
     position::Vector{V}
@@ -90,9 +90,9 @@ struct System{T<:AbstractFloat,B<:Boundary,V<:SVector,C<:Cells,O}
     listed_at::Vector{V}             # where the particles were when neighbours were listed
     images::Vector{Image{V}}
     cells::C
-    order::O                   # in which particles are: that of the cells, or of columns
-    offset::Vector{Int32}      # where each of its places begins
-    ahead::Int                 # how many further on, about, is who comes into sight next
+    order::O                         # in which particles are: that of the cells, or of columns
+    offset::Vector{Int32}            # where each of its places begins
+    ahead::Int                       # how many further on, about, is who comes into sight next
     chunks::Vector{Chunk{T}}
 end
 

@@ -312,30 +312,24 @@ def move_to_places(parts, n, periodic, box, reach, inside, old_x, old_v, old_id,
 
 
 @compiled
+def counting_sort(first, place, count, inside):
+    """So many numbers in the order of their place; `first` is then where each place ends."""
+    count_up(first, place, count)
+    for i in range(count):
+        c = place[i]
+        inside[first[c]] = i
+        first[c] += 1
+
+
+@compiled
 def sort_particles(s):
     """Put the particles themselves in an order in which neighbours are near in memory."""
     parts, old_x, old_v = s.neighbours.shape[0], s.listed, s.force  # both are found anew after this
     find_places(
-        parts,
-        s.n,
-        s.members,
-        s.periodic,
-        s.box,
-        s.columns,
-        s.columns_per_length,
-        s.x,
-        s.v,
-        s.id,
-        s.cell,
-        old_x,
-        old_v,
-        s.old_id,
-    )
-    count_up(s.begin, s.cell, s.n)
-    for i in range(s.n):
-        c = s.cell[i]
-        s.inside[s.begin[c]] = i
-        s.begin[c] += 1
+        parts, s.n, s.members, s.periodic, s.box, s.columns, s.columns_per_length, s.x, s.v, s.id, s.cell,
+        old_x, old_v, s.old_id,
+    )  # fmt: skip
+    counting_sort(s.begin, s.cell, s.n, s.inside)
     reach = s.cutoff[0] + s.skin[0]
     move_to_places(parts, s.n, s.periodic, s.box, reach, s.inside, old_x, old_v, s.old_id, s.x, s.v, s.id, s.images)
 
@@ -422,12 +416,8 @@ def copy_to_cells(parts, total, x, inside, xs, ys, zs):
 def sort_into_cells(s):
     """Counting sort of particles and images."""
     total = s.total[0]
-    count_up(s.first, s.cell, total)
-    for i in range(total):
-        c = s.cell[i]
-        s.inside[s.first[c]] = i
-        s.first[c] += 1  # ends as the beginning of the next cell
-    for c in range(s.first.size - 1, 0, -1):
+    counting_sort(s.first, s.cell, total, s.inside)
+    for c in range(s.first.size - 1, 0, -1):  # the end of a cell is the beginning of the next
         s.first[c] = s.first[c - 1]
     s.first[0] = 0
     copy_to_cells(s.neighbours.shape[0], total, s.x, s.inside, s.sorted[0], s.sorted[1], s.sorted[2])
