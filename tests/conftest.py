@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +66,15 @@ def assert_same_motion(port: ModuleType, whole, small) -> None:
         port.run(small, steps)
         for name, array in port.state(whole).items():
             assert np.array_equal(array, port.state(small)[name]), name
+
+
+def assert_nobody_is_out_of_reach(nobody: np.ndarray, box: Sequence[float], reach: float) -> None:
+    """Nor so far that his force underflows: with all the lanes of his vector it took a hundred cycles."""
+    number = nobody.dtype.type
+    for corner in (np.zeros(3), box):
+        r2 = np.sum((nobody - np.array(corner, number)) ** 2)
+        assert r2 > reach**2
+        assert (number(1.7) / r2) ** 7 > np.finfo(number).tiny
 
 
 def need(bundled: Manifest, name: str) -> None:

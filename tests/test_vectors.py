@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import LONG, assert_same_motion
+from conftest import LONG, assert_nobody_is_out_of_reach, assert_same_motion
 
 pytest.importorskip("numba")
 
@@ -143,15 +143,10 @@ def test_lists_hold_all_within_reach_once_and_no_others(port: ModuleType, number
 @both_boundaries
 @both_ports
 def test_nobody_is_out_of_reach_and_his_force_does_not_underflow(port: ModuleType, number: type, boundary: str) -> None:
-    """Where it did, all the lanes of his vector took a hundred cycles, and a step a fifth longer."""
     parameters = {"boxes": 1, "box": [30, 33, 36], "cutoff": 2.5, "dt": 0.005, "boundary": boundary}
     x = (np.random.default_rng(1).random((500, 3)) * parameters["box"]).astype(number)
     s = port.rebuild(port.make(parameters, x, np.zeros_like(x)))
-    nobody = s.x.reshape(-1, 4)[s.total[0], :3]
-    for corner in ([0, 0, 0], parameters["box"]):
-        r2 = np.sum((nobody - np.array(corner, number)) ** 2)
-        assert r2 > (2.5 + lists.SKIN) ** 2
-        assert (number(1.7) / r2) ** 7 > np.finfo(number).tiny
+    assert_nobody_is_out_of_reach(s.x.reshape(-1, 4)[s.total[0], :3], parameters["box"], 2.5 + lists.SKIN)
 
 
 @both_ports

@@ -78,10 +78,11 @@ inline std::size_t find_candidates(const System& s, std::size_t cell, Part& part
     return found;
 }
 
-// List all within reach of each particle.
+// List all within reach of each particle, in whole vectors.
 inline void list_neighbours(System& s) {
     in_parallel(s.parts, [&s](Part& part) {
         const Real reach2 = s.reach() * s.reach();
+        const Index nobody = static_cast<Index>(s.total);
         std::size_t listed = 0, most = 0, found = 0, here = s.first.size();
         part.begin.assign(1, 0);
         for (std::size_t i = part.first; i < part.end; ++i) {
@@ -89,11 +90,12 @@ inline void list_neighbours(System& s) {
                 here = s.cell[i];
                 found = find_candidates(s, here, part);
             }
-            if (listed + found > part.neighbours.size()) part.neighbours.resize(2 * (listed + found));
+            const std::size_t room = listed + found + most_lanes;
+            if (room > part.neighbours.size()) part.neighbours.resize(2 * room);
             const Real *x = part.where[0].data(), *y = part.where[1].data(), *z = part.where[2].data();
             const auto [xi, yi, zi] = s.x[i];
             const Index* who = part.candidates.data();
-            unsigned char* near = part.near.data();
+            Index* near = part.near.data();
             // Two loops without a branch: one that runs in vectors, and one that keeps who is near.
             for (std::size_t k = 0; k < found; ++k) {
                 const Real dx = xi - x[k], dy = yi - y[k], dz = zi - z[k];
@@ -104,10 +106,12 @@ inline void list_neighbours(System& s) {
                 mine[listed] = who[k];
                 listed += near[k];
             }
+            std::fill_n(mine + listed, most_lanes, nobody);
+            listed = (listed + most_lanes - 1) / most_lanes * most_lanes;
             most = std::max(most, listed - part.begin.back());
             part.begin.push_back(listed);
         }
-        if (most > part.copied.size()) part.copied.resize(most);
+        if (3 * most >= part.copied.size()) part.copied.resize(3 * most + 1);
         std::copy(s.x.begin() + Signed(part.first), s.x.begin() + Signed(part.end), s.listed.begin() + Signed(part.first));
     });
 }
@@ -117,15 +121,17 @@ inline void rebuild(System& s) {
     if (s.periodic) wrap(s);
     sort_particles(s);
     make_images(s);
+    add_nobody(s);
     sort_into_cells(s, s.total);
     list_neighbours(s);
 }
 
-// Call act(j) for each j in the list of the particle i.
+// Call act(j) for each j in the list of the particle i; nobody is not.
 template <class Action>
 void for_each_listed(const System& s, std::size_t i, const Action& act) {
     const Part& part = *std::find_if(s.parts.begin(), s.parts.end(), [i](const Part& p) { return i < p.end; });
-    for (std::size_t m = part.begin[i - part.first]; m < part.begin[i - part.first + 1]; ++m) act(part.neighbours[m]);
+    for (std::size_t m = part.begin[i - part.first]; m < part.begin[i - part.first + 1]; ++m)
+        if (const std::size_t j = part.neighbours[m]; j < s.total) act(j);
 }
 
 // Error if two particles are at one point.

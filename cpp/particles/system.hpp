@@ -11,6 +11,7 @@
 namespace particles {
 
 constexpr Real widest_skin = Real(0.3); // how far beyond the cutoff neighbours are listed; any value is right
+constexpr std::size_t most_lanes = 16;  // of the vectors that any processor has
 
 // A share of the particles, on which one thread works, and their lists: each begins where the one before it ends.
 struct Part {
@@ -20,8 +21,8 @@ struct Part {
     std::vector<std::size_t> begin;      // where each list begins, and the last ends
     std::vector<Index> candidates;       // who may be a neighbour of the particles of one cell
     std::array<std::vector<Real>, axes> where; // they are
-    std::vector<unsigned char> near;     // whether they are neighbours of the particle that is looked at
-    std::vector<Vector> copied;          // positions of the neighbours of one particle
+    std::vector<Index> near;             // whether they are neighbours of the particle that is looked at
+    std::vector<Real> copied;            // positions of the neighbours of one particle, x y z x y z, and a number
     Real moved2;                         // squared, the furthest that one moved since it was listed
 };
 
@@ -31,7 +32,7 @@ struct System {
     bool periodic;
     Real cutoff, skin, dt;
 
-    std::vector<Vector> x;        // positions, of the particles and after them of their images
+    std::vector<Vector> x;        // positions, of the particles, after them of their images, and of nobody
     std::vector<Vector> v, force; // of the particles
     std::vector<Vector> listed;   // where they were when the neighbours were listed
     std::vector<Index> id;        // particles are sorted: which this one was when loaded

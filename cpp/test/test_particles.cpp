@@ -3,6 +3,7 @@
 // Parts of the port against what is known: closed forms, all pairs, and numbers that must come back.
 
 #include <cstdio>
+#include <limits>
 #include <random>
 #include <set>
 
@@ -61,6 +62,20 @@ static void the_list_holds_all_pairs_within_reach() {
                 CHECK(listed == wanted);
             }
         }
+}
+
+static void nobody_is_out_of_reach_and_his_force_does_not_underflow() {
+    for (const char* boundary : {"periodic", "walls"}) {
+        System s = disordered(300, 40, boundary);
+        rebuild(s);
+        rebuild(s); // he comes once, however often neighbours are listed
+        CHECK(s.x.size() == s.total + 2);
+        for (const Real corner : {Real(0), Real(40)}) {
+            const Real away = s.x[s.total][0] - corner, r2 = 3 * away * away;
+            CHECK(r2 > s.reach() * s.reach());
+            CHECK(std::pow(Real(1.7) / r2, 7) >= std::numeric_limits<Real>::min());
+        }
+    }
 }
 
 static void a_pair_across_a_face_is_as_the_equation_says() {
@@ -146,6 +161,7 @@ static void a_team_does_each_part_once_and_throws_what_a_part_throws() {
 int main() {
     a_team_does_each_part_once_and_throws_what_a_part_throws();
     the_list_holds_all_pairs_within_reach();
+    nobody_is_out_of_reach_and_his_force_does_not_underflow();
     a_pair_across_a_face_is_as_the_equation_says();
     walls_turn_a_free_particle_back();
     what_is_too_fast_is_an_error();

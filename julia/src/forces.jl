@@ -10,7 +10,7 @@ function forces!(system, chunk)
         fx = fy = fz = zero(cutoff2)
         # Runs in vectors: the sums are plain numbers, and a pair beyond the cutoff adds zero.
         @simd for k in 1:copy_neighbours!(copied, position, neighbours, offset[m], offset[m+1])
-            d = x - copied[k]
+            d = x - SVector(copied[3k-2], copied[3k-1], copied[3k])
             r2 = norm2(d)
             f_over_r = ifelse(r2 < cutoff2, pair_force(r2), zero(r2))
             fx += f_over_r * d[1]
@@ -28,7 +28,10 @@ read faster from there than gathered from all over.
 @inline function copy_neighbours!(copied, position, neighbours, first, last)
     count = (last - first) ÷ MOST_LANES * MOST_LANES    # so that the compiler knows it too
     @inbounds for k in 1:count
-        copied[k] = position[neighbours[first+k]]
+        j = neighbours[first+k]
+        # Four numbers are one load and one store, three are two. The fourth is overwritten by the next.
+        (x, y, z), (behind,) = position[j], position[j+1]
+        copied[3k-2], copied[3k-1], copied[3k], copied[3k+1] = x, y, z, behind
     end
     return count
 end

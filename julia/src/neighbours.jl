@@ -91,7 +91,7 @@ function counting_sort!(order, offset, place)
 end
 
 "Find all the images that lie within reach of the box; a particle near several faces has several."
-make_images!(system::System{<:Any,Walls}) = nothing
+make_images!((; position, velocity)::System{<:Any,Walls}) = resize!(position, length(velocity))
 function make_images!(system::System{<:Any,Periodic})
     (; velocity, position, images, chunks) = system
     in_parallel(count_images!, system)
@@ -170,8 +170,11 @@ end
 @inline cell_number(cells, a, b, c) = (a * cells.size[2] + b) * cells.size[3] + c + 1
 @inline cell_at(cells, x) = cell_number(cells, place_at(cells, x)...)
 
-"Nobody comes after the images. He fills lists up to whole vectors, so that no neighbour is left over for a slower loop."
-add_nobody!(system) = push!(system.position, nowhere(system))
+"""
+Nobody comes after the images. He fills lists up to whole vectors, so that no neighbour is left over for a slower loop.
+And another behind him: who copies a row may copy a number of the next.
+"""
+add_nobody!(system) = push!(system.position, nowhere(system), nowhere(system))
 
 """
 Where nobody is: out of reach of all, but no farther. A force so small that it underflows would take a processor a
@@ -212,7 +215,7 @@ function list_neighbours!(system, chunk)
         offset[m+1] = listed = cld(listed, MOST_LANES) * MOST_LANES
         most = max(most, listed - offset[m])
     end
-    most <= length(copied) || resize!(copied, most)
+    3most < length(copied) || resize!(copied, 3most + 1)
 end
 
 "Copy to one place all that is within reach of the box around the particles of a cell, and count it."

@@ -67,7 +67,7 @@ mutable struct Chunk{T}
     const offset::Vector{Int}
     const neighbours::Vector{Int32}
     const candidates::Candidates{T}
-    const copied::Vector{SVector{3,T}}   # positions of the neighbours of one particle
+    const copied::Vector{T}          # positions of the neighbours of one particle, x y z x y z, and a number
     images::UnitRange{Int}           # those of its particles
     moved::T                         # squared, the furthest that one moved since it was listed
     lost::Bool                       # whether one left the box so far that it cannot be right
@@ -115,7 +115,7 @@ end
 
 Chunk{T}(number, chunks, particles, share) where {T} =
     Chunk{T}(number, chunks, particles, zeros(Int, cld(length(particles), share) + 1), Int32[], Candidates{T}(),
-        SVector{3,T}[], 1:0, zero(T), false)
+        T[], 1:0, zero(T), false)
 
 "Of so many others, those that this chunk works on."
 share_of((; number, chunks)::Chunk, count) = count * (number - 1) ÷ chunks + 1:count * number ÷ chunks

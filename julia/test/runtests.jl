@@ -383,6 +383,8 @@ end
     T = eltype(V)
     parameters, start = shaken(10, T; boundary)
     system = only_system(load(parameters, start, V))
+    points = length(system.position)
+    @test length(Particles.rebuild!(system).position) == points     # he comes once, however often neighbours are listed
     nobody = Particles.xyz(system.position[Particles.somebody(system)+1])
     for corner in (zero(system.parameters.box), system.parameters.box)
         r2 = sum(abs2, nobody - corner)

@@ -26,10 +26,11 @@ def observed(box, periodic, x, v, force, potential, virial):
     }
 
 
-def observed_rows(s, potential, virial):
-    """The same of a System of Numba's, in flat rows x y z 0; in the order in which it was loaded, and in float64."""
+def observed_rows(s, potential, virial, width):
+    """The same of a System of Numba's, in flat rows x y z, of this width; in the order in which it was loaded, and in
+    float64."""
     back = np.argsort(s.id)
-    x, v, force = (a[: 4 * s.n].reshape(s.n, 4)[back, :3] for a in (s.x, s.v, s.force))
+    x, v, force = (a[: width * s.n].reshape(s.n, width)[back, :3] for a in (s.x, s.v, s.force))
     if s.periodic:
         x = wrapped(s.box, x)  # as precise as it is
     box, x, v, force = (a.astype(float) for a in (s.box, x, v, force))

@@ -36,6 +36,7 @@ from particles.checks import check
 from particles.observe import observed_rows, stacked
 
 SKIN = 0.3
+MOST_LANES = 16  # of the vectors that any processor has
 
 # Of what Numba can start threads with, it prefers TBB, which does not wait for a thread that another program keeps from
 # its processor before it begins; but the package on PyPI has it where no loader looks.
@@ -67,11 +68,11 @@ def run(boxes, steps):
 
 def state(boxes):
     """Every field of the specification, boxes first."""
-    return stacked([observed_rows(s, *potential_and_virial(s)) for s in boxes], boxes[0].x.dtype)
+    return stacked([observed_rows(s, *potential_and_virial(s), width=3) for s in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
-    """One box: n particles, sorted, followed in x by their images. A row is x y z 0, flat in its array.
+    """One box: n particles, sorted, followed in x by their images. A row is x y z, flat in its array.
 
     Numbers that are not whole are in arrays: a bare float32 would come back from compiled code as a float64.
     """
@@ -82,13 +83,13 @@ class System(NamedTuple):
     cutoff: np.ndarray  # (1,)
     skin: np.ndarray  # (1,)
     dt: np.ndarray  # (1,)
-    x: np.ndarray  # (4 room,): positions, of images too
-    v: np.ndarray  # (4 n,)
-    force: np.ndarray  # (4 n,)
-    listed: np.ndarray  # (4 n,): positions when the neighbours were listed
+    x: np.ndarray  # (3 room + 6,): positions, of images too, and of nobody
+    v: np.ndarray  # (3 n,)
+    force: np.ndarray  # (3 n,)
+    listed: np.ndarray  # (3 n,): positions when the neighbours were listed
     id: np.ndarray  # (n,): which particle each was when it was loaded
     source: np.ndarray  # (room,): the particle of which this is an image
-    shift: np.ndarray  # (4 room,): by what
+    shift: np.ndarray  # (3 room,): by what
     cells: np.ndarray  # (3,): how many, with one more on every side for the images
     side: np.ndarray  # (3,): of a cell
     cell: np.ndarray  # (room,): in which each lies
@@ -97,10 +98,10 @@ class System(NamedTuple):
     sorted: np.ndarray  # (3, room): their positions in that order
     candidates: np.ndarray  # (threads, some): who may be a neighbour of those in one cell
     near: np.ndarray  # (threads, some): which of these are
-    copied: np.ndarray  # (threads, 3 some + 1): positions of candidates, or of neighbours
+    copied: np.ndarray  # (threads, 3 some and more): positions of candidates, or of neighbours
     neighbours: np.ndarray  # (threads, room for lists)
     start: np.ndarray  # (n,): where the list of each begins
-    count: np.ndarray  # (n,): of neighbours
+    count: np.ndarray  # (n,): of neighbours, with nobody to whole vectors
     total: np.ndarray  # (1,): particles and images; 0 before there is a list
 
 
@@ -121,9 +122,9 @@ def make(parameters, position, velocity):
     # Threads share the boxes, or else the particles of the only one.
     threads = min(numba.get_num_threads(), n) if parameters["boxes"] == 1 else 1
     width = int(min(room, 5 * density * reach**3) + 1) * -(-n // threads) + some
-    x, v = np.zeros(4 * room, number), np.zeros(4 * n, number)
-    x[: 4 * n].reshape(n, 4)[:, :3] = position
-    v.reshape(n, 4)[:, :3] = velocity
+    x, v = np.zeros(3 * (room + 2), number), np.zeros(3 * n, number)
+    x[: 3 * n].reshape(n, 3)[:] = position
+    v.reshape(n, 3)[:] = velocity
     return System(
         n=n,
         box=box,
@@ -133,11 +134,11 @@ def make(parameters, position, velocity):
         dt=np.array([parameters["dt"]], dtype=number),
         x=x,
         v=v,
-        force=np.zeros(4 * n, number),
-        listed=np.zeros(4 * n, number),
+        force=np.zeros(3 * n, number),
+        listed=np.zeros(3 * n, number),
         id=np.arange(n, dtype=np.uint32),
         source=np.zeros(room, np.uint32),
-        shift=np.zeros(4 * room, number),
+        shift=np.zeros(3 * room, number),
         cells=cells,
         side=side,
         cell=np.zeros(room, np.int64),
@@ -146,7 +147,7 @@ def make(parameters, position, velocity):
         sorted=np.zeros((3, room), number),
         candidates=np.zeros((threads, some), np.uint32),
         near=np.zeros((threads, some), np.bool_),
-        copied=np.zeros((threads, 3 * some + 1), number),
+        copied=np.zeros((threads, 3 * (some + MOST_LANES) + 1), number),
         neighbours=np.zeros((threads, width), np.uint32),
         start=np.zeros(n, np.int64),
         count=np.zeros(n, np.int64),
@@ -159,14 +160,15 @@ def grow(s):
     """The same particles with half as much room again for images, candidates and neighbours."""
     number, room = s.x.dtype, s.source.size * 3 // 2 + 64
     threads, some, width = s.neighbours.shape[0], s.near.shape[1] * 3 // 2, s.neighbours.shape[1] * 3 // 2
-    x = np.zeros(4 * room, number)
-    copy(s.x[: 4 * s.n], x)
+    x = np.zeros(3 * (room + 2), number)
+    copy(s.x[: 3 * s.n], x)
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
         x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros_like(x),
         s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room), number),
         np.zeros((threads, some), np.uint32), np.zeros((threads, some), np.bool_),
-        np.zeros((threads, 3 * some + 1), number), np.zeros((threads, width), np.uint32), s.start, s.count, s.total,
+        np.zeros((threads, 3 * (some + MOST_LANES) + 1), number), np.zeros((threads, width), np.uint32),
+        s.start, s.count, s.total,
     )  # fmt: skip
 
 
@@ -182,7 +184,7 @@ def wrap(s):
     """Bring the particles of a periodic box back into it."""
     for i in range(s.n):
         for k in range(3):
-            s.x[4 * i + k] = wrapped(s.x[4 * i + k], s.box[k])
+            s.x[3 * i + k] = wrapped(s.x[3 * i + k], s.box[k])
 
 
 @compiled
@@ -199,7 +201,7 @@ def find_cells(s, total):
         c = 0
         rim = 1 if i < s.n else 0  # the outer cells are for images, also where a particle touches a wall
         for k in range(3):
-            place = int(np.floor(s.x[4 * i + k] / s.side[k])) + 1
+            place = int(np.floor(s.x[3 * i + k] / s.side[k])) + 1
             c = c * s.cells[k] + min(max(place, rim), s.cells[k] - 1 - rim)
         s.cell[i] = c
 
@@ -226,7 +228,7 @@ def sort_particles(s):
         copy(some, s.listed)
         for i in range(s.n):
             for k in range(3):
-                some[4 * i + k] = s.listed[4 * np.int64(s.inside[i]) + k]
+                some[3 * i + k] = s.listed[3 * np.int64(s.inside[i]) + k]
     for i in range(s.n):
         s.inside[i] = s.id[s.inside[i]]
     copy(s.inside, s.id)
@@ -239,20 +241,31 @@ def make_images(s):
     total = s.n
     for k in range(3):  # images of images too: along edges and at corners
         for i in range(total):  # not those that this direction adds
-            x = s.x[4 * i + k]
+            x = s.x[3 * i + k]
             for by in (-s.box[k], s.box[k]):
                 if (by > 0 and x < reach) or (by < 0 and x >= s.box[k] - reach):
                     if total == s.source.size:
                         return False
                     for m in range(3):
-                        s.shift[4 * total + m] = s.shift[4 * i + m] if i >= s.n else 0.0
-                        s.x[4 * total + m] = s.x[4 * i + m]
-                    s.shift[4 * total + k] += by
-                    s.x[4 * total + k] += by
+                        s.shift[3 * total + m] = s.shift[3 * i + m] if i >= s.n else 0.0
+                        s.x[3 * total + m] = s.x[3 * i + m]
+                    s.shift[3 * total + k] += by
+                    s.x[3 * total + k] += by
                     s.source[total] = s.source[i] if i >= s.n else i
                     total += 1
     s.total[0] = total
     return True
+
+
+@compiled
+def add_nobody(s):
+    """Nobody comes after the images. He fills lists up, so that no neighbour is left over for a slower loop.
+
+    He is out of reach of all, but no farther: a force so small that it underflows takes a processor a hundred cycles.
+    And another behind him: who copies a row may copy a number of the next.
+    """
+    for k in range(3 * s.total[0], 3 * s.total[0] + 6):
+        s.x[k] = -type(s.skin[0])(2) * (s.cutoff[0] + s.skin[0])
 
 
 @compiled
@@ -266,7 +279,7 @@ def sort_into_cells(s):
         s.first[s.cell[i]] += 1
         s.inside[at] = i
         for k in range(3):
-            s.sorted[k, at] = s.x[4 * i + k]
+            s.sorted[k, at] = s.x[3 * i + k]
     for c in range(s.first.size - 1, 0, -1):
         s.first[c] = s.first[c - 1]
     s.first[0] = 0
@@ -303,12 +316,18 @@ def bounds(some):
     return least, greatest
 
 
+@compiled
+def whole_vectors(count):
+    """As many as fill vectors."""
+    return count // np.uint64(MOST_LANES) * np.uint64(MOST_LANES)
+
+
 @over_pairs
 def list_neighbours(
-    n, reach, x, cells, cell, first, inside, sorted, candidates, near, copied, neighbours, start, count
+    n, total, reach, x, cells, cell, first, inside, sorted, candidates, near, copied, neighbours, start, count
 ):
-    """List all within reach of each particle; whether there was room."""
-    reach2 = reach * reach
+    """List all within reach of each particle, in whole vectors; whether there was room."""
+    reach2, nobody = reach * reach, np.uint32(total)
     threads, some = near.shape
     crowded = 0
     for part in prange(threads):
@@ -319,11 +338,11 @@ def list_neighbours(
             if cell[i] != here:  # the candidates of the last particle may do
                 here = cell[i]
                 found = find_candidates(here, reach2, cells, first, inside, sorted, who, xs, ys, zs)
-            if found < 0 or np.int64(listed) + found > mine.size:
+            if found < 0 or np.int64(listed) + found + MOST_LANES > mine.size:
                 crowded += 1
                 break
             start[i] = listed
-            xi, yi, zi, own = x[4 * i], x[4 * i + 1], x[4 * i + 2], np.uint32(i)
+            xi, yi, zi, own = x[3 * i], x[3 * i + 1], x[3 * i + 2], np.uint32(i)
             # Two loops without a branch: one that runs in vectors, and one that keeps who is near. Where an index is
             # unsigned it needs no test for being negative, which takes as long as the rest.
             for k in range(np.uint64(found)):
@@ -332,6 +351,9 @@ def list_neighbours(
             for k in range(np.uint64(found)):
                 mine[listed] = who[k]
                 listed += np.uint64(is_near[k])
+            for k in range(np.uint64(MOST_LANES)):
+                mine[listed + k] = nobody
+            listed = whole_vectors(listed + np.uint64(MOST_LANES - 1))
             count[i] = np.int64(listed) - start[i]
     return crowded == 0
 
@@ -342,7 +364,7 @@ def moved_too_far(n, skin, x, listed):
     number = type(skin)
     most = number(0)
     for i in prange(n):
-        dx, dy, dz = x[4 * i] - listed[4 * i], x[4 * i + 1] - listed[4 * i + 1], x[4 * i + 2] - listed[4 * i + 2]
+        dx, dy, dz = x[3 * i] - listed[3 * i], x[3 * i + 1] - listed[3 * i + 1], x[3 * i + 2] - listed[3 * i + 2]
         most = max(most, dx * dx + dy * dy + dz * dz)
     return not most <= (number(0.5) * skin) ** 2
 
@@ -352,7 +374,7 @@ def move_images(n, total, x, source, shift):
     """Images follow their particles."""
     for i in prange(n, total):
         for k in range(3):
-            x[4 * i + k] = x[4 * np.int64(source[i]) + k] + shift[4 * i + k]
+            x[3 * i + k] = x[3 * np.int64(source[i]) + k] + shift[3 * i + k]
 
 
 @over_pairs
@@ -360,18 +382,18 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
     """Force on each particle from its neighbours within the cutoff."""
     cutoff2, nothing, threads = cutoff * cutoff, type(cutoff)(0), neighbours.shape[0]
     for part in prange(threads):
-        there = copied[part]
+        there, mine = copied[part], neighbours[part]
         for i in range(n * part // threads, n * (part + 1) // threads):
-            mine = neighbours[part, start[i] : start[i] + count[i]]
+            begin, whole = np.uint64(start[i]), whole_vectors(np.uint64(count[i]))  # so that the compiler knows it too
             # Copied to one place they are read in vectors, and faster than gathered from their own.
-            for k in range(mine.size):
-                j = 4 * np.int64(mine[k])
-                # A row is one load and one store; its 0 is overwritten by the next.
-                xj, yj, zj, zero = x[j], x[j + 1], x[j + 2], x[j + 3]
-                there[3 * k], there[3 * k + 1], there[3 * k + 2], there[3 * k + 3] = xj, yj, zj, zero
-            xi, yi, zi = x[4 * i], x[4 * i + 1], x[4 * i + 2]
+            for k in range(whole):
+                j = 3 * np.int64(mine[begin + k])
+                # Four numbers are one load and one store, three are two. The fourth is overwritten by the next.
+                xj, yj, zj, behind = x[j], x[j + 1], x[j + 2], x[j + 3]
+                there[3 * k], there[3 * k + 1], there[3 * k + 2], there[3 * k + 3] = xj, yj, zj, behind
+            xi, yi, zi = x[3 * i], x[3 * i + 1], x[3 * i + 2]
             fx = fy = fz = nothing
-            for k in range(mine.size):
+            for k in range(whole):
                 dx, dy, dz = xi - there[3 * k], yi - there[3 * k + 1], zi - there[3 * k + 2]
                 r2 = dx * dx + dy * dy + dz * dz
                 f_over_r = pair_force(r2)
@@ -379,7 +401,7 @@ def forces(n, cutoff, x, copied, neighbours, start, count, force):
                 fx += f_over_r * dx
                 fy += f_over_r * dy
                 fz += f_over_r * dz
-            force[4 * i], force[4 * i + 1], force[4 * i + 2] = fx, fy, fz
+            force[3 * i], force[3 * i + 1], force[3 * i + 2] = fx, fy, fz
 
 
 @compiled
@@ -393,8 +415,8 @@ def potential_and_virial(s):
         for i in range(s.n * part // threads, s.n * (part + 1) // threads):
             u = w = 0.0
             for neighbour in s.neighbours[part, s.start[i] : s.start[i] + s.count[i]]:
-                j = 4 * np.int64(neighbour)
-                dx, dy, dz = s.x[4 * i] - s.x[j], s.x[4 * i + 1] - s.x[j + 1], s.x[4 * i + 2] - s.x[j + 2]
+                j = 3 * np.int64(neighbour)
+                dx, dy, dz = s.x[3 * i] - s.x[j], s.x[3 * i + 1] - s.x[j + 1], s.x[3 * i + 2] - s.x[j + 2]
                 r2 = dx * dx + dy * dy + dz * dz
                 if r2 < cutoff2:
                     u += pair_potential(r2) - shift
@@ -427,15 +449,15 @@ def drift(n, box, periodic, dt, x, v):
     escaped, far = 0, type(dt)(100)
     for i in prange(n):
         for k in range(3):
-            to, speed = x[4 * i + k] + dt * v[4 * i + k], v[4 * i + k]
+            to, speed = x[3 * i + k] + dt * v[3 * i + k], v[3 * i + k]
             if not abs(to) < far * box[k]:
                 escaped += 1
             elif not periodic:
                 while to < 0 or to > box[k]:
                     to = -to if to < 0 else box[k] + box[k] - to
                     speed = -speed
-                v[4 * i + k] = speed
-            x[4 * i + k] = to
+                v[3 * i + k] = speed
+            x[3 * i + k] = to
     return escaped == 0
 
 
@@ -456,9 +478,10 @@ def rebuild(s):
     s.total[0] = s.n
     while True:
         if not s.periodic or make_images(s):
+            add_nobody(s)
             sort_into_cells(s)
             if list_neighbours(
-                s.n, s.cutoff[0] + s.skin[0], s.x, s.cells, s.cell, s.first, s.inside, s.sorted,
+                s.n, s.total[0], s.cutoff[0] + s.skin[0], s.x, s.cells, s.cell, s.first, s.inside, s.sorted,
                 s.candidates, s.near, s.copied, s.neighbours, s.start, s.count,
             ):  # fmt: skip
                 break

@@ -74,7 +74,7 @@ def run(boxes, steps):
 
 def state(boxes):
     """Every field of the specification, boxes first."""
-    return stacked([observed_rows(s, *potential_and_virial(s)) for s in boxes], boxes[0].x.dtype)
+    return stacked([observed_rows(s, *potential_and_virial(s), width=4) for s in boxes], boxes[0].x.dtype)
 
 
 class System(NamedTuple):
