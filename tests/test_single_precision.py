@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,16 +63,31 @@ def test_forces_are_right_but_for_rounding(port: str, state: str, bundled: Manif
             assert np.all((off <= 16 * EPSILON * bound) | unclear[:, None]), (steps, np.max(off))
 
 
-def test_numba_compiles_no_float64_into_single_precision(bundled: Manifest) -> None:
+@pytest.mark.parametrize(
+    "modules", [["port_numba"], ["port_numba_simd", "port_numba_clusters"]], ids=["plain", "tuned"]
+)
+def test_numba_compiles_no_float64_into_single_precision(
+    modules: list[str], bundled: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not in a later run either, which gets back what compiled code returned."""
     need(bundled, "numba")
-    from particles import port_numba
-
-    parameters, start = STATES["tiny"]
-    simulation = port_numba.load(parameters, single(start))
-    for _ in range(3):
-        port_numba.run(simulation, 20)
-    port_numba.state(simulation)
-    compiled = [(name, str(s)) for name, f in vars(port_numba).items() for s in getattr(f, "signatures", [])]
-    assert "advance" in [name for name, types in compiled if "float32" in types]
+    monkeypatch.setenv(
+        "NUMBA_CACHE_DIR", str(tmp_path)
+    )  # of what comes from the cache Numba does not say what it calls
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # where nothing is compiled for double precision
+        compiled = alone.submit(signatures_in_single_precision, modules).result()
+    seen = {name for name, types in compiled if "float32" in types}
+    assert {"advance", "sort_particles", "list_neighbours", "forces", "kick" if len(modules) == 1 else "pull"} <= seen
     assert not [(name, types) for name, types in compiled if "float32" in types and "float64" in types]
+
+
+def signatures_in_single_precision(names: list[str]) -> list[tuple[str, str]]:
+    """Names and types of what is compiled in some runs of the port in the last of these modules."""
+    modules = [importlib.import_module(f"particles.{name}") for name in names]
+    parameters, start = STATES["tiny"]
+    simulation = modules[-1].load(parameters, single(start))
+    for _ in range(3):
+        modules[-1].run(simulation, 40)
+    modules[-1].state(simulation)
+    functions = {name: f for module in modules for name, f in vars(module).items()}
+    return [(name, str(types)) for name, f in functions.items() for types in getattr(f, "signatures", [])]

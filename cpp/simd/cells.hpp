@@ -23,7 +23,8 @@ inline Index cell_of(const System& s, Row x, Signed rim) {
     return static_cast<Index>((place[0] * s.cells[1] + place[1]) * s.cells[2] + place[2]);
 }
 
-// Counting sort: in `inside` the numbers of all, in the order of their `place`; in `first` where there each place begins.
+// Counting sort: in `inside` the numbers of all, in the order of their `place`; in `first`, with room for two places more,
+// where there each place begins.
 inline void counting_sort(std::span<const Index> place, std::vector<Index>& first, std::vector<Index>& inside) {
     std::fill(first.begin(), first.end(), 0);
     for (const Index p : place) ++first[p + 2];

@@ -4,8 +4,8 @@ Particles in a box: the Lennard-Jones simulation of `python/particles/spec.py`, 
 A box with N particles costs O(N) a step, because a particle looks only at its list of neighbours:
 
  1. `load` checks what it is given and makes one `System` for each box.
- 2. `rebuild!` wraps the particles into the box, adds their periodic images, sorts all of these
-    into cells, and lists the neighbours of each particle: all that are within `cutoff + skin`.
+ 2. `rebuild!` wraps the particles into the box, sorts them, adds their periodic images, sorts all of
+    these into cells, and lists the neighbours of each particle: all that are within `cutoff + skin`.
  3. `advance!` is velocity Verlet: half kick, drift, forces, half kick. Images follow their
     particles. When some particle has moved by half the skin, the list is made anew.
  4. `state` observes: energies, virial, pressure, temperature and momentum.

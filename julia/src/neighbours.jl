@@ -2,7 +2,7 @@
 
 "Wrap and sort the particles, make images, and list the neighbours of every particle."
 function rebuild!(system)
-    in_parallel(wrap!, system)
+    wrap!(system)
     sort_particles!(system)
     make_images!(system)
     add_nobody!(system)
@@ -12,9 +12,12 @@ function rebuild!(system)
     return system
 end
 
-"Bring the particles of a chunk back into the box, to [0, L), if it is periodic."
-wrap!(::System{<:Any,Walls}, chunk) = nothing
-function wrap!((; position, box)::System{<:Any,Periodic}, chunk)
+"Bring the particles back into the box, to [0, L), if it is periodic."
+wrap!(system::System{<:Any,Walls}) = system
+wrap!(system::System{<:Any,Periodic}) = in_parallel(wrap!, system)
+
+"Those of a chunk."
+function wrap!((; position, box), chunk)
     for i in chunk.particles
         position[i] = wrap.(position[i], box)
     end

@@ -68,7 +68,7 @@ def find_cells(mut system: System, number: Int):
 
 
 def copy_to_cells(mut system: System, number: Int):
-    """Where the members of a part of the cells are, and where their rows begin."""
+    """Where a part of the particles and images, in the order of cells, are; and where their rows begin."""
     var first, last = system.share_of(system.total(), number)
     for at in range(first, last):
         ref member = system.member.unsafe_get(at)

@@ -164,7 +164,7 @@ def grow(s):
     copy(s.x[: 3 * s.n], x)
     return System(
         s.n, s.box, s.periodic, s.cutoff, s.skin, s.dt,
-        x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros_like(x),
+        x, s.v, s.force, s.listed, s.id, np.zeros(room, np.uint32), np.zeros(3 * room, number),
         s.cells, s.side, np.zeros(room, np.int64), s.first, np.zeros(room, np.uint32), np.zeros((3, room), number),
         np.zeros((threads, some), np.uint32), np.zeros((threads, some), np.bool_),
         np.zeros((threads, 3 * (some + MOST_LANES) + 1), number), np.zeros((threads, width), np.uint32),

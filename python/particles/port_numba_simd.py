@@ -25,7 +25,7 @@ from numba import prange
 from particles.boxes import Boxes, check_forces
 from particles.checks import check
 from particles.observe import observed_rows, stacked
-from particles.port_numba import about, copy, count_up, pair_force, pair_potential, wrapped
+from particles.port_numba import about, copy, pair_force, pair_potential, wrapped
 from particles.vectors import (
     LANES,
     LANES_32,
@@ -103,14 +103,14 @@ class System(NamedTuple):
     cells: np.ndarray  # (3,): how many, with two more on every side for the images
     per_length: np.ndarray  # (3,): as many cells
     cell: np.ndarray  # (room,): in which each lies
-    first: np.ndarray  # (cells + 1,): where each begins in `inside`
+    first: np.ndarray  # (cells + 2,): where each begins in `inside`
     inside: np.ndarray  # (room + a vector,): where rows begin, in the order of cells
     sorted: np.ndarray  # (3, room + a vector): positions in that order, in single precision
     rough_reach2: np.ndarray  # (1,): what that may find for the square of the reach
     columns: np.ndarray  # (3,): slabs, columns in each, and layers, in the order of which particles are sorted
     columns_per_length: np.ndarray  # (3,)
     ahead: int  # how many rows further on, about, is who comes into sight next
-    begin: np.ndarray  # (layers + 1,): where each begins among the particles
+    begin: np.ndarray  # (layers + 2,): where each begins among the particles
     neighbours: np.ndarray  # (threads, room for lists): where rows begin; lists have no gaps between them
     start: np.ndarray  # (lists,): where each begins in `neighbours`, if that were flat
     count: np.ndarray  # (lists,): of neighbours, with nobody to whole vectors
@@ -170,14 +170,14 @@ def make(parameters, position, velocity, members=1):
         cells=cells,
         per_length=1 / np.maximum(box / inner.astype(number), reach / 2),
         cell=np.zeros(room, np.int64),
-        first=np.zeros(int(np.prod(cells)) + 1, np.int64),
+        first=np.zeros(int(np.prod(cells)) + 2, np.int64),
         inside=np.zeros(room + LANES_32, np.uint32),
         sorted=np.zeros((3, room + LANES_32), np.float32),
         rough_reach2=np.array([rough * rough]),
         columns=columns,
         columns_per_length=columns.astype(number) / box,
         ahead=next_in_sight(n, columns, reach * columns / box),
-        begin=np.zeros(int(np.prod(columns)) + 1, np.int64),
+        begin=np.zeros(int(np.prod(columns)) + 2, np.int64),
         neighbours=np.zeros((threads, width), np.uint32),
         start=np.zeros(lists, np.int64),
         count=np.zeros(lists, np.int64),
@@ -312,11 +312,15 @@ def move_to_places(parts, n, periodic, box, reach, inside, old_x, old_v, old_id,
 
 
 @compiled
-def counting_sort(first, place, count, inside):
-    """So many numbers in the order of their place; `first` is then where each place ends."""
-    count_up(first, place, count)
+def counting_sort(place, count, first, inside):
+    """The numbers of so many in the order of their place, and where each place begins; with room for two more."""
+    first[:] = 0
     for i in range(count):
-        c = place[i]
+        first[place[i] + 2] += 1
+    for c in range(first.size - 1):
+        first[c + 1] += first[c]
+    for i in range(count):
+        c = place[i] + 1  # so the end of one place becomes the beginning of the next
         inside[first[c]] = i
         first[c] += 1
 
@@ -329,7 +333,7 @@ def sort_particles(s):
         parts, s.n, s.members, s.periodic, s.box, s.columns, s.columns_per_length, s.x, s.v, s.id, s.cell,
         old_x, old_v, s.old_id,
     )  # fmt: skip
-    counting_sort(s.begin, s.cell, s.n, s.inside)
+    counting_sort(s.cell, s.n, s.begin, s.inside)
     reach = s.cutoff[0] + s.skin[0]
     move_to_places(parts, s.n, s.periodic, s.box, reach, s.inside, old_x, old_v, s.old_id, s.x, s.v, s.id, s.images)
 
@@ -347,7 +351,7 @@ def place_images_of_part(begin, end, image, periodic, box, reach, x, source, shi
                         continue
                     source[image] = 4 * i
                     for k, sides in enumerate((a, b, c)):
-                        shift[4 * image + k] = sides * box[k]
+                        shift[4 * image + k] = type(reach)(sides) * box[k]
                         x[4 * image + k] = x[4 * i + k] + shift[4 * image + k]
                     image += 1
 
@@ -416,10 +420,7 @@ def copy_to_cells(parts, total, x, inside, xs, ys, zs):
 def sort_into_cells(s):
     """Counting sort of particles and images."""
     total = s.total[0]
-    counting_sort(s.first, s.cell, total, s.inside)
-    for c in range(s.first.size - 1, 0, -1):  # the end of a cell is the beginning of the next
-        s.first[c] = s.first[c - 1]
-    s.first[0] = 0
+    counting_sort(s.cell, total, s.first, s.inside)
     copy_to_cells(s.neighbours.shape[0], total, s.x, s.inside, s.sorted[0], s.sorted[1], s.sorted[2])
 
 

@@ -123,7 +123,7 @@ end
 """
 A vector of neighbours of eight particles; and acceleration by the forces for some `time`.
 
-The coordinates of the next are on their way meanwhile, be they the next cluster's: see above, for one particle.
+The coordinates of the next are on their way meanwhile, be they the next cluster's: see forces.jl, for one particle.
 """
 function forces!(system::TunedSystem{Float32}, chunk, time, ::Val{W}) where {W}
     (; position, velocity, force, ahead) = system
