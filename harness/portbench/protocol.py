@@ -119,7 +119,7 @@ class RunningPort:
 
     def ask(self, command: str, timeout: float | None = None) -> dict[str, str]:
         """Send one command and return the key=value pairs of the reply; PortFailure otherwise."""
-        self._nothing_unasked_for()
+        self.nothing_unasked_for()
         try:
             self._in.write(command.encode() + b"\n")
             self._in.flush()
@@ -166,8 +166,9 @@ class RunningPort:
             )
         return line.decode(errors="replace").strip()
 
-    def _nothing_unasked_for(self) -> None:
-        if self._selector.select(0):
+    def nothing_unasked_for(self, wait: float = 0) -> None:
+        """PortFailure if the port has written to stdout, or does within so many seconds."""
+        if self._selector.select(wait):
             junk = os.read(self._out.fileno(), 65536)
             if junk:
                 raise self._failure("protocol", f"wrote '{_clip(junk)}' on stdout without being asked")
@@ -237,6 +238,7 @@ class Exchange:
             fields = exchange.read_fields(outbox, self.specification.fields, parameters, self.precision)
             return exchange.read_parameters(outbox), {name: a.astype(float) for name, a in fields.items()}
         except exchange.BadFiles as error:
+            self.port.nothing_unasked_for(wait=1)  # or a second reply to `run` was taken for that to `save`
             raise PortFailure("protocol", f"{self.port.name} saved a folder in which {error}") from None
 
     def follow(self, parameters: Parameters, state: Fields, marks: Iterable[int]) -> Iterator[Fields]:

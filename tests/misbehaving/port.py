@@ -68,6 +68,9 @@ def run(steps: str) -> str:
         say("step 1 of 100")
     if MODE == "answers twice":
         say("ok nanoseconds=1")
+    if MODE == "answers too soon":
+        say("ok nanoseconds=1")
+        time.sleep(0.3)
     begin = time.perf_counter_ns()
     if MODE != "does nothing":
         state = wave.advance(parameters, state, int(steps))
