@@ -23,7 +23,7 @@ MODES = {
     "prints": ("A0", ["step 1 of 100"]),
     "prints a banner": ("A0", ["Welcome to my port!"]),
     "answers twice": ("A0", ["stdout"]),
-    "answers too soon": ("A0", ["on stdout without being asked"]),
+    "answers too soon": ("A0", ["on stdout"]),
     "turns NaN": ("A2", ["nan"]),
     "lies about the time": ("A0", ["it says that its runs took"]),
     "does nothing": ("A0", ["run 1 changed nothing"]),

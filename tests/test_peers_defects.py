@@ -65,6 +65,9 @@ class Here:
         exchange.write_parameters(folder, self.parameters)
         exchange.write_fields(folder, self.spoil({name: a.copy() for name, a in fields.items()}))
 
+    def nothing_unasked_for(self, wait: float) -> None:
+        pass  # it has no standard output
+
     def close(self) -> None:
         pass
 
