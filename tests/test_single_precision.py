@@ -71,9 +71,8 @@ def test_numba_compiles_no_float64_into_single_precision(
 ) -> None:
     """Not in a later run either, which gets back what compiled code returned."""
     need(bundled, "numba")
-    monkeypatch.setenv(
-        "NUMBA_CACHE_DIR", str(tmp_path)
-    )  # of what comes from the cache Numba does not say what it calls
+    # Of what comes from the cache Numba does not say what it calls.
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # where nothing is compiled for double precision
         compiled = alone.submit(signatures_in_single_precision, modules).result()
     seen = {name for name, types in compiled if "float32" in types}
@@ -88,6 +87,6 @@ def signatures_in_single_precision(names: list[str]) -> list[tuple[str, str]]:
     simulation = modules[-1].load(parameters, single(start))
     for _ in range(3):
         modules[-1].run(simulation, 40)
-    modules[-1].state(simulation)
+    assert {array.dtype for array in modules[-1].state(simulation).values()} == {np.dtype(np.float32)}
     functions = {name: f for module in modules for name, f in vars(module).items()}
     return [(name, str(types)) for name, f in functions.items() for types in getattr(f, "signatures", [])]
