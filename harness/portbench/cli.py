@@ -21,14 +21,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from portbench import __version__, doctor, manifest, run, session
+from portbench import __version__, cache, doctor, manifest, places, run, session, streams
+from portbench.agreement import sensitivity
 from portbench.agreement.mutants import Outcome
-from portbench.errors import PortFailure, Refusal
+from portbench.errors import Ended, PortFailure, Refusal
 from portbench.progress import Progress
 from portbench.report import costs, export, growth, history, kills, phases, summary, table
 from portbench.report.remarks import remarks
+from portbench.report.table import agreement
 from portbench.timing import selfcheck
 from portbench.timing.scheduler import Plan
+from portbench.timing.statistics import LEAST_ROUNDS
 
 OUTPUT_SCHEMA = "portbench-output/1"
 # Three rounds are made in any case; with all bundled ports they take about eighty seconds.
@@ -56,7 +59,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Level = Annotated[str, typer.Option("--level", help="A6 adds statistics beyond the horizon of chaos.")]
 Budget = Annotated[
     float | None,
-    typer.Option("--budget", help="Seconds to spend on samples, after three rounds in any case [45].", min=0),
+    typer.Option(
+        "--budget",
+        help="Seconds to spend on samples, and the end of the round that is running then; 0 for three rounds "
+        "[45, after three rounds in any case].",
+        min=0,
+    ),
 ]
 Precision = Annotated[str, typer.Option("--precision", help="Stop when all ratios are known so well, as 2% [1%].")]
 Sample = Annotated[
@@ -65,6 +73,8 @@ Sample = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the order in which ports take turns [1].")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="Go on with this journal of a stopped session.")]
+# What is given beyond the one session that a command takes: cases, most likely, or another session. See _one_session().
+ONE_SESSION = {"allow_extra_args": True}
 Results = Annotated[Path, typer.Option("--results", help="The folder for session files.")]
 
 
@@ -80,14 +90,17 @@ def doctor_(
             from portbench.hosts import julia
 
             julia.install()
-        found = doctor.examine(manifest.find(given))
+        found = doctor.examine(_manifest(given))
+        ok = not any(f.broken for f in found)
         if as_json:
-            _print_json("doctor", True, findings=[vars(f) for f in found])
-            return
+            _print_json("doctor", ok, findings=[vars(f) for f in found])
+            raise typer.Exit(0 if ok else 1)
         console = Console(highlight=False, soft_wrap=True)
         for f in found:
-            state = "[green]ok     [/green]" if f.usable else "[yellow]missing[/yellow]"
-            console.print(f"{state}  {f.what:<12}  {escape(f.detail)}")
+            state = "[red]broken [/red]" if f.broken else "[yellow]missing[/yellow]"
+            state = "[green]ok     [/green]" if f.usable else state
+            console.print(f"{state}  {escape(f.what):<12}  {escape(f.detail)}")
+        raise typer.Exit(0 if ok else 1)
 
 
 @app.command()
@@ -105,9 +118,9 @@ def check(
 ) -> None:
     """Prove, or disprove, that ports compute what the specification says."""
     with _sentences():
-        found = manifest.find(given)
+        found = _manifest(given)
         names = _split([*(named or []), *ports])
-        job = run.plan(found, names, _split(cases), _numbers(threads), seeds, variants)
+        job = run.plan(found, names, _split(cases), _numbers(threads), seeds, variants, quiet)
         job.level = _level(level)
         with Progress(quiet) as progress:
             run.prepare(job, progress)
@@ -117,6 +130,7 @@ def check(
                 "check",
                 job.held,
                 missing=job.missing,
+                broken=job.broken,
                 certificates=[{**c.as_json(), "finding": c.finding} for c in job.certificates],
             )
         else:
@@ -216,6 +230,8 @@ class Wanted:
     def plan(self, before: dict[str, Any], compare: manifest.Compare) -> Plan:
         """With what an interrupted session went by, or else the defaults, where nothing was given."""
         every = {"budget": DEFAULT_BUDGET, "precision": DEFAULT_PRECISION, "seed": 1, "sample": compare.sample} | before
+        if self.budget is not None:
+            every["least_rounds"] = 1 if self.budget else LEAST_ROUNDS
         own = {"budget": self.budget, "precision": self.precision, "seed": self.seed, "sample": self.sample}
         return Plan(**(every | {k: v for k, v in own.items() if v is not None} | {"baseline": compare.baseline}))
 
@@ -229,7 +245,7 @@ def _measure(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    found = manifest.find(given)
+    found = _manifest(given)
     if resume:
         if wanted.ports or wanted.cases or wanted.threads or wanted.variants or wanted.baseline or wanted.sample:
             raise Refusal("--resume goes on with the ports, cases, threads and samples of its session: give none")
@@ -240,12 +256,14 @@ def _measure(
         found = found.against(header["baseline"]) if header["baseline"] else found
         asked = header["ports_asked_for"]
         variants = header.get("variants", False)
-        job = run.plan(found, asked, list(header["cases"]), header["threads"], variants=variants)
+        job = run.plan(found, asked, list(header["cases"]), header["threads"], variants=variants, quiet=quiet)
         plan = wanted.plan(header["plan"], found.compare)
     else:
         only = wanted.ports[0] if wanted.variants and len(wanted.ports) == 1 else ""
         found = found.against(wanted.baseline or only) if wanted.baseline or only else found
-        job = run.plan(found, wanted.ports, wanted.cases, _numbers(wanted.threads), variants=wanted.variants)
+        job = run.plan(
+            found, wanted.ports, wanted.cases, _numbers(wanted.threads), variants=wanted.variants, quiet=quiet
+        )
         if wanted.baseline and wanted.baseline not in [port.name for port in job.ports]:
             raise Refusal(f"--baseline {wanted.baseline} is not among the ports that are timed: name it with them")
         plan = wanted.plan({}, found.compare)
@@ -257,22 +275,24 @@ def _measure(
             run.record_ports(job, journal)
             run.certify(job, progress, journal, remembered=command == "bench" or resume is not None)
             run.take_samples(job, journal, progress, plan)
-    except Refusal:
-        raise
-    except BaseException:
-        again = f"portbench {command} --resume {journal.journal}" + (f" --manifest {given}" if given else "")
-        print(f"Stopped; every finished sample is in {journal.journal}: `{again}` goes on", file=sys.stderr)
+    except BaseException as error:
+        # a Refusal before the first sample is of what was asked for, and not of the session
+        if not isinstance(error, Refusal) or journal.so_far()["samples"]:
+            again = f"portbench {command} --resume {journal.journal}" + (f" --manifest {given}" if given else "")
+            print(f"Stopped; every finished sample is in {journal.journal}: `{again}` goes on", file=sys.stderr)
+            error.add_note(str(journal.journal))
         raise
     path = journal.finish()
     document = session.read(path)
     held = job.held and not any(f["port"] in {p["name"] for p in document["ports"]} for f in document["failures"])
     if as_json:
         rows = [r.as_json() for r in summary.rows(document)]
-        _print_json(command, held, session=str(path), missing=job.missing, rows=rows, remarks=remarks(document))
+        lack = {"missing": job.missing, "broken": job.broken}
+        _print_json(command, held, session=str(path), **lack, rows=rows, remarks=remarks(document))
     else:
         console = Console()
         table.print_tables(document, console)
-        console.print(f"session: {path}", highlight=False, soft_wrap=True)
+        console.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if held else 1)
 
 
@@ -288,9 +308,9 @@ def mutants_(
 ) -> None:
     """Prove that the ladder can fail: wrong ports must die, by the level that they name or an earlier one."""
     with _sentences():
-        found = manifest.find(given)
+        found = _manifest(given)
         chosen = _split(cases) or list(found.mutants.cases)
-        job = run.plan(found, [port] if port else [], chosen, [1])
+        job = run.plan(found, [port] if port else [], chosen, [1], quiet=quiet)
         job.level = _level(level)
         with Progress(quiet) as progress:
             outcomes = run.kill(job, port, _split(names or []), progress)
@@ -314,22 +334,60 @@ def races_(
 ) -> None:
     """Hunt data races: the same run again and again on several numbers of threads, judged by the rounding twins."""
     with _sentences():
-        job = run.plan(manifest.find(given), _split(ports), _split(cases), _numbers(threads))
+        job = run.plan(_manifest(given), _split(ports), _split(cases), _numbers(threads), quiet=quiet)
         with Progress(quiet) as progress:
             run.prepare(job, progress)
             found = run.hunt(job, runs, progress)
-        ok = all(h.sound for h in found) and not set(job.missing) & set(job.asked_for)
+        ok = all(h.sound for h in found) and job.all_there
         if as_json:
-            _print_json("races", ok, missing=job.missing, hunts=[h.as_json() for h in found])
+            _print_json("races", ok, missing=job.missing, broken=job.broken, hunts=[h.as_json() for h in found])
         else:
             shown = Table("port", "case", "threads", "runs of each", "verdict", "finding")
             for h in found:
                 colour = "green" if h.sound else "red"
                 counts = ", ".join(map(str, h.threads))
                 verdict = f"[{colour}]{h.verdict}[/{colour}]"
-                shown.add_row(h.port, h.case, counts, str(h.runs), verdict, escape(h.finding))
+                shown.add_row(escape(h.port), escape(h.case), counts, str(h.runs), verdict, escape(h.finding))
             Console().print(shown)
+            _print_absent(job)
         raise typer.Exit(0 if ok else 1)
+
+
+@app.command("cache")
+def cache_(
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what was not used for longest, down to size.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the cache holds (builds, twins, certificates), and remove what is not needed."""
+    with _sentences():
+        allowed = cache.limit()
+        removed = cache.prune(0 if clear else allowed) if prune or clear else 0
+        found, folder = cache.parts(), places.cache_folder()
+        size = sum(part.size for part in found)
+        if as_json:
+            about = {"folder": str(folder), "size": size, "limit": allowed, "removed": removed}
+            _print_json("cache", True, **about, parts=[part.as_json() for part in found])
+            return
+        shown = Table("part", "what", "entries", "MB", "last used", "longest unused")
+        for part in found:
+            ages = [_age(part.newest), _age(part.oldest)]
+            shown.add_row(part.name, part.what, f"{part.entries:,}", f"{part.size / 1e6:,.1f}", *ages)
+        console = Console()
+        console.print(shown)
+        gone = f"; {removed / 1e6:,.1f} MB were removed" if prune or clear else ""
+        said = f"{folder}: {size / 1e6:,.1f} MB of {allowed / 1e6:,.0f} MB (PORTBENCH_CACHE_SIZE){gone}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count:,} {unit}{'s' * (count > 1)} ago"
+    return "now"
 
 
 @app.command("selfcheck")
@@ -348,10 +406,11 @@ def selfcheck_(
 ) -> None:
     """Measure the measuring: false alarms of a port beside itself, and planted slowdowns of 1, 2 and 5 % seen."""
     with _sentences():
-        found = manifest.find(given)
-        job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1])
+        found = _manifest(given)
+        job = run.plan(found, [port or next(iter(found.ports), "")], [case] if case else [], [1], quiet=quiet)
         wanted = Wanted.given(None, [], False, "", [], [], budget, precision, None, None)
         plan = wanted.plan({}, found.compare)
+        plan = dataclasses.replace(plan, least_rounds=LEAST_ROUNDS)  # without intervals nothing is to be seen
         with Progress(quiet) as progress:
             made = run.check_itself(job, plan, tries, journal, progress)
         tries_made = [one for one in made.tries if one.number < tries]
@@ -370,8 +429,9 @@ def selfcheck_(
         made.remove()
 
 
-@app.command()
+@app.command(context_settings=ONE_SESSION)
 def report(
+    context: typer.Context,
     path: Annotated[
         Path, typer.Argument(help="A session file, the journal of a killed session, or what `mutants --json` printed.")
     ],
@@ -381,6 +441,7 @@ def report(
 ) -> None:
     """Print the table of a session, or a kill matrix, again; or a session's phases."""
     with _sentences():
+        _one_session(context)
         outcomes = _kill_matrix(path)
         if outcomes:
             if as_json:
@@ -418,14 +479,16 @@ def export_(
             print(f"left out: {sentence}", file=sys.stderr)
 
 
-@app.command()
+@app.command(context_settings=ONE_SESSION)
 def scaling(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
     cases: Cases = [],
     as_json: AsJson = False,
 ) -> None:
     """Fit how time grows with size (over the --cases, one problem in several sizes) and falls with threads."""
     with _sentences():
+        _one_session(context)
         found = growth.examine(session.read(path), _split(cases))
         if as_json:
             _print_json("scaling", True, session=str(path), **found.as_json())
@@ -433,8 +496,9 @@ def scaling(
             growth.print_tables(found, Console())
 
 
-@app.command()
+@app.command(context_settings=ONE_SESSION)
 def cost(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="SESSION", help="A session file, or the journal of a killed one.")],
     steps: Annotated[float, typer.Option("--steps", help="Of the run that you want to make.", min=1)],
     size: Annotated[
@@ -446,6 +510,7 @@ def cost(
 ) -> None:
     """Say what a run of so many steps takes with each port from start to end, and from how many on a port pays."""
     with _sentences():
+        _one_session(context)
         if not math.isfinite(steps) or (size is not None and not math.isfinite(size)):
             raise Refusal("--steps and --size must be finite numbers")
         document = session.read(path)
@@ -470,6 +535,16 @@ def compare_sessions(
         else:
             history.print_history(found, Console())
         raise typer.Exit(0 if found.ok else 1)
+
+
+def _one_session(context: typer.Context) -> None:
+    if context.args:
+        command, more = context.info_name, context.args
+        cases = "" if command == "report" else f", and cases by --cases {','.join(more)}"
+        raise Refusal(
+            f"{command} takes one session{cases}: {' '.join(more)} is too much "
+            "(two sessions are compared by `portbench compare-sessions A B`)"
+        )
 
 
 def _kill_matrix(path: Path) -> list[Outcome]:
@@ -497,6 +572,15 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+def _manifest(given: Path | None) -> manifest.Manifest:
+    """The one to go by; a line says so where that is portbench's own, which nobody may have meant."""
+    found = manifest.find(given)
+    if given is None and found.root not in (here := Path.cwd(), *here.parents):
+        said = f"There is no {manifest.FILE_NAME} in {here} or above: taking the simulation that comes with portbench"
+        print(f"{said}, {found.project.name}", file=sys.stderr)
+    return found
 
 
 def _split(given: list[str]) -> list[str]:
@@ -534,15 +618,46 @@ def _numbers(given: list[str]) -> list[int]:
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Every complaint reaches the person as one sentence."""
+    """Every complaint reaches the person as one sentence, and so does one about the tidying at the end."""
+    try:
+        with _one_sentence():
+            yield
+    finally:
+        with _one_sentence():
+            cache.tidy()
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
     try:
         yield
+    except typer.Exit:
+        raise
     except (Refusal, PortFailure) as error:
         print(f"portbench: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except Exception as error:
+        print(f"portbench: {_unforeseen(error)}", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print("portbench: interrupted", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def _unforeseen(error: Exception) -> str:
+    """One sentence: of what the machine lacks, or of a defect."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: take smaller cases, or end other programs"
+    said = places.complaint(error) if isinstance(error, OSError) else ""
+    if said:
+        return said
+    journals = getattr(error, "__notes__", [])
+    kept = f"; every finished sample is in {journals[0]}" if journals else ""
+    what = (str(error).strip() or "without words").splitlines()[0][:200]
+    return (
+        f"this is a defect of portbench, {type(error).__name__}: {what}: please report it with "
+        f"{places.keep_traceback(error)}, which holds its traceback{kept}"
+    )
 
 
 def _print_json(command: str, ok: bool, **content: Any) -> None:
@@ -554,23 +669,48 @@ def _print_certificates(job: run.Job) -> None:
     console = Console()
     shown = Table("port", "case", "threads", "agreement", "finding")
     for c in job.certificates:
-        level = f"{c.level}/{c.horizon}" if c.holds else c.level or "none"
+        level = agreement(c.level, c.horizon if c.holds else 0, c.precision)
         colour = "green" if c.holds else "red"
-        shown.add_row(c.port, c.case, str(c.threads), f"[{colour}]{level}[/{colour}]", escape(c.finding))
-    if job.certificates:
+        shown.add_row(
+            escape(c.port), escape(c.case), str(c.threads), f"[{colour}]{level}[/{colour}]", escape(c.finding)
+        )
+    for name, why in job.broken.items():
+        shown.add_row(escape(name), "-", "-", "[red]broken[/red]", escape(why))
+    if shown.row_count:
         console.print(shown)
+    proved = [c for c in job.certificates if c.holds]
+    for line in dict.fromkeys(sensitivity.sentence(c.case, c.precision, c.sensitivity) for c in proved):
+        if line:
+            console.print(escape(line), highlight=False, soft_wrap=True)
     for c in job.certificates:
         if c.sight:
-            console.print(f"\n[bold]{c.port} on {c.case}, {c.threads} thread{'s' * (c.threads > 1)}[/bold]")
+            console.print(
+                f"\n[bold]{escape(c.port)} on {escape(c.case)}, {c.threads} thread{'s' * (c.threads > 1)}[/bold]"
+            )
             for line in c.sight.lines():
                 console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    for name, why in job.missing.items():
-        console.print(f"[yellow]missing[/yellow] {name}: {escape(why)}", highlight=False, soft_wrap=True)
+    _print_absent(job)
+
+
+def _print_absent(job: run.Job) -> None:
+    """Ports that could not be made ready, each a line."""
+    for kind, colour, ports in (("missing", "yellow", job.missing), ("broken", "red", job.broken)):
+        for name, why in ports.items():
+            said = f"[{colour}]{kind}[/{colour}] {escape(name)}: {escape(why)}"
+            Console().print(said, highlight=False, soft_wrap=True)
+
+
+def _end(number: int, _: object) -> None:
+    raise Ended(128 + number)
 
 
 def main() -> None:
-    # What timeout, systemd and a cancelled CI job send: end in good order, ports and folders and all.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # What timeout, systemd, a cancelled CI job and a closed terminal send: end in good order, ports, folders and all.
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) != signal.SIG_IGN:  # as under nohup
+            signal.signal(one, _end)
+    streams.own_stdout()
+    streams.make_patient()
     app()
 
 

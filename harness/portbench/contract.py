@@ -23,15 +23,25 @@ and, as far as it can offer them, what the ladder (agreement/) asks with:
     statistics(parameters, samples)        averages over a run: name -> number
     terms(parameters, state, name, index)  the terms whose sum is one element: [(what it is, value)]
     features(parameters, before, after)    what was special about which elements in a step: name -> mask
+    stress(random, size) -> (parameters, state)    a legal case of about so many units, drawn at random
+    part(parameters, state, random)        a smaller case, in which some elements go on as in the whole for a step
+    copies(parameters, fields, times)      a larger case made of copies of this one, whose answer is known
+    nearby(parameters, state, random)      a legal start that differs a little: each round of samples has its own
+
+and UNIT, what one unit of work is called ("cell"), where that is not the last of WORK without its s.
 
 A state is a dict of float64 arrays, one for each field in STATE. Every sum over many terms goes
 through `add(terms, axis=...)`, and all is computed in the type of the state's arrays: that is how
 rounding is told from error (see agreement/twins.py).
+
+Whatever a specification raises, in whichever of its functions, leaves here as a Refusal: one sentence
+that names the function, the error, the file and the line.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +52,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portbench.errors import Refusal, known
+from portbench import blame, made_of, streams
+from portbench.errors import Ended, Refusal, known, lacking
 
 if TYPE_CHECKING:
     from portbench.manifest import Manifest
@@ -50,6 +61,8 @@ if TYPE_CHECKING:
 Parameters = dict[str, Any]
 Fields = dict[str, np.ndarray]
 Add = Callable[..., Any]
+# parameters and state of a smaller case, and for some fields: (places in the whole, places in the part)
+Part = tuple[Parameters, Fields, dict[str, tuple[Any, Any]]]
 _NEEDED = [
     "NAME",
     "STATE",
@@ -72,8 +85,23 @@ class Field:
     dims: tuple[str | int, ...]  # each a number, or the name of a parameter
     unit: str
     scale: float | None  # a difference of this size means that all is lost; state fields only
+    continuous: bool | None = None  # whether a value between two values means something; None: not declared
+
+    def may_move(self, values: np.ndarray) -> bool:
+        """Whether its numbers may be changed a little: undeclared, not where all are whole, for they may be kinds."""
+        return bool(np.any(values != np.round(values))) if self.continuous is None else self.continuous
 
     def shape(self, parameters: Parameters) -> tuple[int, ...]:
+        """In numbers; Refusal if it names a parameter that there is not, or that is no size."""
+        for d in self.dims:
+            size = parameters.get(d) if isinstance(d, str) else d
+            if isinstance(d, str) and d not in parameters:
+                raise Refusal(f"The specification gives {self.name} the shape {self.dims}, and has no parameter {d}")
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+                raise Refusal(
+                    f"The specification gives {self.name} the shape {self.dims}, in which {d} is {size!r}: "
+                    "it must be a whole number"
+                )
         return tuple(int(parameters[d]) if isinstance(d, str) else int(d) for d in self.dims)
 
 
@@ -88,16 +116,35 @@ class Case:
 class Specification:
     """A specification module behind checked, typed calls."""
 
-    def __init__(self, module: ModuleType):
+    def __init__(self, module: ModuleType, folders: list[Path] | None = None):
+        """`folders` are those in which its project lies; without them, that of the module's file."""
         self.module = module
         missing = [name for name in _NEEDED if not hasattr(module, name)]
         if missing:
             raise Refusal(f"The specification {module.__name__} lacks {', '.join(missing)} (see docs/contract.md)")
+        if not isinstance(module.CASES, dict) or not module.CASES or not all(map(_is_table, module.CASES.values())):
+            raise Refusal(
+                "The specification's CASES must be a table name -> keywords of parameters(), with a case in it"
+            )
+        if isinstance(module.WORK, str) or not all(isinstance(name, str) for name in module.WORK) or not module.WORK:
+            raise Refusal('The specification\'s WORK must be a tuple of names of parameters, as ("points",)')
         self.name: str = module.NAME
         self.state = _fields(module, "STATE")
         self.derived = _fields(module, "DERIVED")
+        both = [name for name in self.state if name in self.derived]
+        if both:
+            raise Refusal(
+                f"The specification has {', '.join(both)} in both STATE and DERIVED: a field is one or the other"
+            )
         self.fields = {**self.state, **self.derived}
         self.source = Path(module.__file__ or "")
+        self.folders = folders or [self.source.resolve().parent]
+        self.opened: set[Path] = set()  # files of the project that were read while it was imported or examined
+
+    @property
+    def identity(self) -> str:
+        """A hash of all of the project that decides what this specification computes."""
+        return made_of.digest(made_of.files(self.source, self.folders) | self.opened, self.folders)
 
     def cases(self, names: list[str], extra: dict[str, dict[str, Any]]) -> list[Case]:
         """The cases of these names; `extra` are the manifest's own, which may build on another by `base`."""
@@ -112,47 +159,51 @@ class Specification:
                 raise Refusal(f"Case '{name}' is built on itself: {' -> '.join([*seen, base])}")
             seen.append(known("case", [base], every)[0])
             case = {**every[base], **case}
-        with self._blame(f"Case '{name}'"):
-            try:
-                return self.module.parameters(**case)
-            except TypeError as error:  # a name too many or too few, or a value of the wrong kind
-                raise ValueError(str(error).replace("parameters() ", "the specification ")) from error
+        try:
+            inspect.signature(self.module.parameters).bind(**case)
+        except TypeError as error:  # a name too many or too few
+            raise Refusal(f"Case '{name}' is refused: {str(error).replace('argument', 'parameter')}") from None
+        except ValueError:
+            pass  # it has no signature to look at
+        return self._call("parameters", f"Case '{name}'", **case)
 
     def work(self, parameters: Parameters) -> int:
         """How many units of work one step is (particles, grid points): speed is stated per unit and step."""
+        missing = [name for name in self.module.WORK if name not in parameters]
+        if missing:
+            raise Refusal(
+                f"The specification's WORK names {', '.join(missing)}, and its parameters() gives no such thing"
+            )
         return int(np.prod([parameters[name] for name in self.module.WORK]))
 
     @property
     def work_name(self) -> str:
-        return str(self.module.WORK[-1]).removesuffix("s")
+        return str(getattr(self.module, "UNIT", "") or str(self.module.WORK[-1]).removesuffix("s"))
 
     def initial_state(self, parameters: Parameters) -> Fields:
-        with self._blame("The case"):
-            state = self.module.initial_state(parameters)
-        return self._checked(parameters, state)
+        return self.checked("initial_state", parameters, self._call("initial_state", "The case", parameters))
 
     def disordered_state(self, parameters: Parameters) -> Fields:
-        make = getattr(self.module, "disordered_state", self.module.initial_state)
-        with self._blame("The case"):
-            state = make(parameters)
-        return self._checked(parameters, state)
+        make = "disordered_state" if self.offers("disordered_state") else "initial_state"
+        return self.checked(make, parameters, self._call(make, "The case", parameters))
 
     def check_state(self, parameters: Parameters, state: Fields) -> None:
-        with self._blame("The state"):
-            self.module.check_state(parameters, state)
+        self._call("check_state", "The state", parameters, state)
 
     def advance(self, parameters: Parameters, state: Fields, steps: int, add: Add = np.sum) -> Fields:
-        with self._blame("The specification"):
-            return self.module.advance(parameters, state, steps, add=add)
+        after = self._call("advance", "The specification", parameters, state, steps, add=add)
+        self._named("advance", after, self.state)
+        return after
 
     def observe(self, parameters: Parameters, state: Fields, add: Add = np.sum) -> Fields:
-        with self._blame("The specification"):
-            seen = self.module.observe(parameters, state, add=add)
-        return {name: np.asarray(seen[name], dtype=float) for name in self.derived}
+        seen = self._call("observe", "The specification", parameters, state, add=add)
+        self._named("observe", seen, self.derived)
+        with self._blame("observe", "The specification"):
+            return {name: _real(name, seen[name]) for name in self.derived}
 
     def difference(self, parameters: Parameters, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if hasattr(self.module, "difference"):
-            return self.module.difference(parameters, name, a, b)
+        if self.offers("difference"):
+            return self._call("difference", "The specification", parameters, name, a, b)
         return a - b
 
     def offers(self, name: str) -> bool:
@@ -160,12 +211,17 @@ class Specification:
         return hasattr(self.module, name)
 
     def symmetries(self, parameters: Parameters, random: np.random.Generator) -> dict[str, tuple[Callable, Callable]]:
-        return self._optional("symmetries", parameters, random) or {}
+        made = self._optional("symmetries", parameters, random) or {}
+        return {n: (self._blamed("symmetries", do), self._blamed("symmetries", undo)) for n, (do, undo) in made.items()}
 
     def relations(
         self, parameters: Parameters, random: np.random.Generator
     ) -> dict[str, tuple[Parameters, Callable, Callable]]:
-        return self._optional("relations", parameters, random) or {}
+        made = self._optional("relations", parameters, random) or {}
+        return {
+            n: (other, self._blamed("relations", do), self._blamed("relations", undo))
+            for n, (other, do, undo) in made.items()
+        }
 
     def probes(self, dtype: type = float) -> dict[str, tuple[Parameters, Fields]]:
         return self._optional("probes", dtype) or {}
@@ -178,13 +234,13 @@ class Specification:
         return {name: np.asarray(value, dtype=float) for name, value in kept.items()}
 
     def reverse(self, parameters: Parameters, state: Fields) -> Fields:
-        return self.module.reverse(parameters, state)
+        return self._call("reverse", "The specification", parameters, state)
 
     def refine(self, parameters: Parameters, times: int) -> Parameters:
-        return self.module.refine(parameters, times)
+        return self._call("refine", "The specification", parameters, times)
 
     def statistics(self, parameters: Parameters, samples: list[Fields]) -> dict[str, float]:
-        return self.module.statistics(parameters, samples)
+        return self._call("statistics", "The specification", parameters, samples)
 
     def terms(
         self, parameters: Parameters, state: Fields, name: str, index: tuple[int, ...]
@@ -194,33 +250,165 @@ class Specification:
     def features(self, parameters: Parameters, before: Fields, after: Fields) -> dict[str, np.ndarray]:
         return self._optional("features", parameters, before, after) or {}
 
-    def _optional(self, name: str, *arguments: Any) -> Any:
-        return getattr(self.module, name)(*arguments) if self.offers(name) else None
+    def stress(self, random: np.random.Generator, size: int) -> tuple[Parameters, Fields] | None:
+        return self._optional("stress", random, size)
 
-    def _checked(self, parameters: Parameters, state: Fields) -> Fields:
+    def part(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Part | None:
+        return self._optional("part", parameters, state, random)
+
+    def copies(
+        self, parameters: Parameters, fields: Fields, times: tuple[int, int, int]
+    ) -> tuple[Parameters, Fields] | None:
+        return self._optional("copies", parameters, fields, times)
+
+    def nearby(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Fields:
+        given = {name: a.copy() for name, a in state.items()}
+        made = self._call("nearby", "What nearby() makes of the case", parameters, given, random)
+        return self.checked("nearby", parameters, made)
+
+    def nearer_to_zero(self, state: Fields, part: float, random: np.random.Generator) -> Fields:
+        """Each number that may be changed a little nearer to zero by up to this part: what was inside its bounds stays
+        there.
+        """
+        return {
+            n: a * (1 - part * random.random(a.shape)) if self.state[n].may_move(a) else a for n, a in state.items()
+        }
+
+    def _optional(self, name: str, *arguments: Any) -> Any:
+        return self._call(name, "The specification", *arguments) if self.offers(name) else None
+
+    def checked(self, function: str, parameters: Parameters, state: Fields) -> Fields:
+        """The state, if it is one: Refusal by the name of the first field that is not as STATE says."""
+        self._named(function, state, self.state)
         for name, field in self.state.items():
-            if state[name].shape != field.shape(parameters):
+            refuse_unless_real(f"The specification's {name}, as {function}() gives it,", state[name])
+            if np.shape(state[name]) != field.shape(parameters):
                 raise Refusal(
-                    f"The specification's {name} has shape {state[name].shape}, "
+                    f"The specification's {name} has shape {np.shape(state[name])}, "
                     f"and STATE says {field.shape(parameters)}"
                 )
         self.check_state(parameters, state)
         return state
 
+    def _named(self, function: str, given: Any, wanted: dict[str, Field]) -> None:
+        """Refusal unless it is a dictionary that has these fields."""
+        if not isinstance(given, dict):
+            raise Refusal(
+                f"The specification's {function}() gives what is {kind(given)}, and not a dictionary of fields"
+            )
+        if lack := lacking(wanted, given):
+            raise Refusal(f"The specification's {function}() {lack}")
+
+    def _call(self, function: str, who: str, *arguments: Any, **named: Any) -> Any:
+        """The one way into the module. What it raises is said of `who`."""
+        with self._blame(function, who):
+            return getattr(self.module, function)(*arguments, **named)
+
+    def _blamed(self, function: str, change: Callable[[Fields], Fields]) -> Callable[[Fields], Fields]:
+        """The same for a function that the module returned."""
+
+        def blamed(fields: Fields) -> Fields:
+            with self._blame(function, "The specification"):
+                return change(fields)
+
+        return blamed
+
     @contextmanager
-    def _blame(self, who: str) -> Iterator[None]:
-        """Turn the specification's own complaints into one sentence for a person."""
+    def _blame(self, function: str, who: str) -> Iterator[None]:
+        """Turn whatever the specification raises into one sentence. What is not finite is judged as such later, and
+        NumPy need not warn of it; what it prints goes to standard error.
+        """
         try:
-            yield
-        except ValueError as error:
-            raise Refusal(f"{who} is refused: {error}") from error
+            with np.errstate(all="ignore"), streams.others():
+                yield
+        except (Refusal, Ended):
+            raise
+        except (Exception, SystemExit) as error:
+            where = blame.place(error, self.folders, self.source)
+            if blame.own_words(error, where):
+                raise Refusal(f"{who} is refused: {blame.first_line(error)}") from error
+            raise Refusal(
+                f"{who} is refused: the specification's {function}() raises {type(error).__name__} "
+                f"in {where or self.source.name or 'its file'}: {blame.first_line(error)}"
+            ) from error
+
+
+def refuse_unless_real(what: str, value: Any) -> None:
+    """Refusal, that begins with `what`, unless this is an array of real floating-point numbers."""
+    word = kind(value)
+    if word == "an array of floating-point numbers":
+        return
+    remedy = "make it an array of float64"
+    if "complex" in word:
+        remedy = "make its real and imaginary parts two fields"
+    elif "whole" in word or "true" in word:
+        remedy = "make it float, as by .astype(float)"
+    raise Refusal(f"{what} is {word}, which the contract does not carry: {remedy} (see docs/contract.md)")
+
+
+def kind(value: Any) -> str:
+    """What it is, in words."""
+    if isinstance(value, np.ma.MaskedArray):
+        return "a masked array"
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return f"of Python's type {type(value).__name__}"
+    kinds = {"c": "complex numbers", "i": "whole numbers", "u": "whole numbers", "b": "true and false", "O": "objects"}
+    if value.dtype.kind == "f":
+        return "an array of floating-point numbers" if value.dtype.itemsize <= 8 else f"an array of {value.dtype}"
+    return f"an array of {kinds.get(value.dtype.kind, str(value.dtype))}"
+
+
+def refuse_unless_numbers(what: str, value: Any) -> None:
+    """Refusal, that begins with `what`, unless a derived field may be this: a real number, or an array of such."""
+    array = isinstance(value, (np.ndarray, np.generic)) and not isinstance(value, np.ma.MaskedArray)
+    real = array and (value.dtype.kind in "fiub" or (value.dtype.kind == "O" and _numbers(np.asarray(value))))
+    if not real and not isinstance(value, (int, float)) and not _is_mpf(value):
+        refuse_unless_real(what, value)
+
+
+def _real(name: str, value: Any) -> np.ndarray:
+    """A derived field as an array of float64, whatever digits it was computed in."""
+    refuse_unless_numbers(f"The specification's {name}, as observe() gives it,", value)
+    return np.asarray(value, dtype=float)
+
+
+def _numbers(array: np.ndarray) -> bool:
+    """Whether these objects are numbers with more digits (agreement/twins.py)."""
+    return all(_is_mpf(one) or isinstance(one, (int, float, np.number)) for one in array.flat)
+
+
+def _is_mpf(value: Any) -> bool:
+    return type(value).__name__ == "mpf"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _fields(module: ModuleType, table: str) -> dict[str, Field]:
-    return {
-        name: Field(name, tuple(f["shape"]), f.get("unit", ""), f.get("scale", 1.0) if table == "STATE" else None)
-        for name, f in getattr(module, table).items()
-    }
+    try:
+        found = {
+            name: Field(
+                name,
+                tuple(f["shape"]),
+                f.get("unit", ""),
+                f.get("scale", 1.0) if table == "STATE" else None,
+                f.get("continuous"),
+            )
+            for name, f in getattr(module, table).items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Refusal(
+            f'The specification\'s {table} must be a table name -> {{"shape": (...), "unit": "..."}}: '
+            f"{type(error).__name__}: {error} (see docs/contract.md)"
+        ) from None
+    for name in found:
+        if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set("/\\ "):
+            raise Refusal(
+                f"The specification's {table} has a field named {name!r}: files are named by it, so that it must be "
+                "a word without blanks and slashes"
+            )
+    return found
 
 
 def load(manifest: Manifest) -> Specification:
@@ -228,11 +416,31 @@ def load(manifest: Manifest) -> Specification:
     for folder in reversed(manifest.python_path()):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    name = manifest.project.spec
+    return imported(manifest.project.spec, manifest.python_path(), [manifest.root, *manifest.python_path()])
+
+
+def imported(name: str, places: list[Path], folders: list[Path]) -> Specification:
+    """The specification of this module's name; Refusal, in one sentence, whatever it raises when it is imported."""
     try:
-        return Specification(importlib.import_module(name))
+        with np.errstate(all="ignore"), streams.others(), made_of.watched(folders) as opened:
+            module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        places = ", ".join(str(p) for p in manifest.python_path())
-        raise Refusal(f"The specification '{name}' cannot be imported ({error}); looked in {places}") from None
-    except (SyntaxError, ImportError) as error:
-        raise Refusal(f"The specification '{name}' cannot be imported: {error}") from None
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise Refusal(
+                f"The specification '{name}' cannot be imported: {blame.no_module(name, places) or error}"
+            ) from None
+        where = blame.place(error, folders) or f"{name}.py"
+        raise Refusal(f"The specification '{name}' cannot be imported: {error} ({where}); install it") from None
+    except (Exception, SystemExit) as error:
+        where = blame.place(error, folders) or f"{name}.py"
+        raise Refusal(
+            f"The specification '{name}' cannot be imported: {type(error).__name__} in {where}: "
+            f"{blame.first_line(error)}"
+        ) from None
+    made = Specification(module, folders)
+    _opened.setdefault(name, set()).update(opened)  # a module is read once in a process
+    made.opened |= _opened[name]
+    return made
+
+
+_opened: dict[str, set[Path]] = {}

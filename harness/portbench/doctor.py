@@ -1,14 +1,18 @@
-"""What is usable here, what is missing, and how to get it."""
+"""What is usable here, what is missing or broken, and how to get it."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 
 from portbench import hosts
 from portbench.errors import PortFailure
-from portbench.manifest import Manifest
+from portbench.hosts import environment
+from portbench.manifest import Manifest, Port
 from portbench.session import machine
+
+PATIENCE = 600  # seconds for a port's start
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Finding:
     what: str
     usable: bool
     detail: str
+    broken: bool = False  # what it needs is there, and does not work
 
 
 def examine(manifest: Manifest) -> list[Finding]:
@@ -32,13 +37,27 @@ def examine(manifest: Manifest) -> list[Finding]:
         found.append(
             Finding("C compiler", bool(linker), linker or f"none on the PATH, and {', '.join(needs)} cannot be linked")
         )
+    kept = environment.dropped()
+    if kept:
+        found.append(Finding("environment", True, f"kept from the ports: {', '.join(kept)}"))
+    # without a Julia of one's own, a first start downloads packages: that is for `compare` to do
+    quick = [p for p in manifest.choose_ports([]) if p.host != "julia" or os.environ.get("PYTHON_JULIACALL_EXE")]
     for port in manifest.ports.values():
         if port.variant_of:
             continue
-        lack = hosts.missing(manifest, port)
-        try:
-            detail = lack or hosts.toolchain_version(manifest, port)
-        except PortFailure as failure:
-            lack = detail = failure.sentence
-        found.append(Finding(f"port {port.name}", not lack, detail))
+        found.append(_of_port(manifest, port, tried=port in quick))
     return found
+
+
+def _of_port(manifest: Manifest, port: Port, tried: bool) -> Finding:
+    """What `compare` would time is built, imported and asked for its `hello`; of other ports, that their tools run."""
+    what = f"port {port.name}"
+    try:
+        if not tried:
+            return Finding(what, True, hosts.toolchain_of(manifest, port))
+        ready = hosts.prepare(manifest, port)
+        with hosts.start(ready, 1, PATIENCE) as running:
+            running.hello()
+        return Finding(what, True, ready.toolchain)
+    except PortFailure as failure:
+        return Finding(what, False, failure.sentence, broken=failure.kind != "missing")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from portbench.contract import Field, Fields, Parameters
+from portbench.errors import Refusal
 
 PARAMETERS = "parameters.txt"
 # Precision class -> the extension of its files, and the type in them.
@@ -19,8 +20,52 @@ class BadFiles(ValueError):
 
 
 def write_parameters(folder: Path, parameters: Parameters) -> None:
+    """Refusal if one of them would arrive as something else."""
+    refuse_unless_carried(parameters)
     lines = [f"{name} = {text(value)}" for name, value in parameters.items()]
     (folder / PARAMETERS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def refuse_unless_carried(parameters: Parameters) -> None:
+    """Refusal, by its name, of the first parameter that a port would not read as what it is."""
+    for name, value in parameters.items():
+        if not isinstance(name, str) or not name.strip() or name != name.strip() or set(name) & set("=\n\r"):
+            raise Refusal(
+                f"The specification has a parameter named {name!r}: a name is a word without = and line breaks"
+            )
+        remedy = _not_carried(value)
+        if remedy:
+            raise Refusal(
+                f"The specification's parameter {name} = {repr(value)[:60]} cannot be carried to a port: "
+                f"{remedy} (see docs/contract.md)"
+            )
+
+
+def _not_carried(value: Any) -> str:
+    """What to write instead; empty where reading gives back what was written."""
+    if isinstance(value, tuple):
+        if len(value) == 1:
+            return f"a tuple of one would arrive as {text(value)}, so give it as that"
+        if any(isinstance(v, (tuple, list)) for v in value):
+            return "a tuple of tuples would arrive as one, so give its rows as parameters of their own"
+        return next((remedy for remedy in map(_not_carried, value) if remedy), "")
+    if isinstance(value, (bool, np.bool_)):
+        return f"it would arrive as {text(value)}, so give it as the whole number {text(value)}"
+    if isinstance(value, (int, np.integer)):
+        return ""
+    if isinstance(value, (float, np.floating)):
+        if not np.isfinite(value):
+            return "a number must be finite, so leave it out or give a large one"
+        return "" if float(value) == value else "it has more digits than a float64, so round it"
+    if isinstance(value, str):
+        words = tuple(_value(word) for word in value.split())
+        if len(words) != 1:
+            return "a text must be one word, as free-slip"
+        return "" if words[0] == value else f"it would arrive as the number {words[0]}, so give it as that"
+    kind = type(value).__name__
+    if isinstance(value, (list, set, frozenset, np.ndarray)):
+        return f"it is of the type {kind}, so make it a tuple of numbers, or a field of the state"
+    return f"it is of the type {kind}, so give a number, a word or a tuple of these, or leave it out"
 
 
 def text(value: Any) -> str:

@@ -6,19 +6,36 @@ with portbench is used (packages announce theirs by an entry point in the group 
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
+import re
 import tomllib
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from portbench.errors import Refusal, known
+from portbench import keys
+from portbench.errors import Refusal, known, meant
 
 FILE_NAME = "portbench.toml"
 SPEC_PORT = "spec"
+PRECISIONS = ("float64", "float64-fast", "float32")
+OWN = "epsilon "  # begins the name of a class of its own
+FINEST, COARSEST = 2.3e-16, 1e-3  # of a class of its own
 
 
 class _Table(BaseModel):
@@ -29,10 +46,10 @@ class Port(_Table):
     """One `[ports.NAME]` table: an implementation of the specification and how it is run."""
 
     name: str
-    host: Literal["python", "julia", "executable", "spec"]
+    host: str  # one of _NEEDED, and of the specification itself "spec"
     language: str = ""
     summary: str = ""
-    precision: Literal["float64", "float64-fast", "float32"] = "float64"
+    precision: str = "float64"  # a class of agreement/twins.py, or "epsilon 1e-12" for a table { epsilon = 1e-12 }
     # what the compiler was allowed, for the reader of the report
     allowed: list[str] = []
     threads: bool = True  # whether it can use more than one thread
@@ -49,13 +66,49 @@ class Port(_Table):
     install: str = ""  # how a person gets what is missing
     variant_of: str = ""  # the port of which this is a variant, made by its table [ports.NAME.variants.VARIANT]
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _class_of_its_own(cls, given: Any) -> Any:
+        if isinstance(given, str) and given in PRECISIONS:
+            return given
+        epsilon = given.get("epsilon") if isinstance(given, dict) and len(given) == 1 else None
+        if isinstance(given, str) and given.startswith(OWN):  # as it is called once it is read
+            with suppress(ValueError):
+                epsilon = float(given.removeprefix(OWN))
+        if isinstance(epsilon, float) and FINEST < epsilon <= COARSEST:
+            return f"{OWN}{epsilon:g}"
+        names = ", ".join(f'"{name}"' for name in PRECISIONS)
+        own = f"{{ epsilon = 1e-12 }}, a number from {FINEST:g} to {COARSEST:g}"
+        raise ValueError(f"precision must be {names}, or a table {own}")
+
+    @property
+    def numbers(self) -> str:
+        """The class of the numbers that it exchanges."""
+        return self.precision if self.precision in PRECISIONS else "float64"
+
     @model_validator(mode="after")
     def _complete(self) -> Port:
-        needed = {"python": ["module"], "julia": ["module", "project"], "executable": ["run"], "spec": []}[self.host]
-        for key in needed:
+        if self.host not in _NEEDED and self.name != SPEC_PORT:
+            hint = meant(self.host, _NEEDED)
+            raise ValueError(f'host = "{self.host}" must be "python", "julia" or "executable"{hint}')
+        for key in _NEEDED.get(self.host, []):
             if not getattr(self, key):
                 raise ValueError(f'a port with host = "{self.host}" needs `{key}`')
+        self._placeholders()
         return self
+
+    def _placeholders(self) -> None:
+        """{output} is the only one; whatever else stands in braces is the command's own, unless it is that misspelt."""
+        for key, words in (("build", self.build), ("run", self.run)):
+            for name in re.findall(r"(?<!\$)\{(\w+)\}", " ".join(words)):
+                if name != "output" and difflib.get_close_matches(name.lower(), ["output"]):
+                    raise ValueError(f"`{key}` has {{{name}}}, and the only placeholder is {{output}}")
+        if self.build and "{output}" not in " ".join(self.build):
+            raise ValueError("`build` does not say where {output} goes, the file that it must make")
+
+
+# The keys without which a host cannot run a port.
+_NEEDED = {"python": ["module"], "julia": ["module", "project"], "executable": ["run"]}
 
 
 class Project(_Table):
@@ -76,14 +129,22 @@ class Compare(_Table):
     ports: list[str] = []
     baseline: str = ""  # the port beside the specification against which speed-ups are stated
     sample: Annotated[float, Field(gt=0, le=60)] = SAMPLE_SECONDS  # seconds that a sample lasts
+    # steps of the run that a user makes: of every case, or per case with "default" for the rest
+    run: PositiveInt | dict[str, PositiveInt] = {}
+
+    def run_of(self, case: str) -> int | None:
+        """None where the manifest does not say: as many steps as a sample holds."""
+        if isinstance(self.run, int):
+            return self.run
+        return self.run.get(case.partition("#")[0], self.run.get("default"))
 
 
 class Check(_Table):
     """The `[check]` table: how many steps the free run (A4) and the long run (A5) have, per case; "default" for
     the rest. 0 leaves the long run out."""
 
-    steps: dict[str, int] = {}
-    long: dict[str, int] = {}
+    steps: dict[str, PositiveInt] = {}
+    long: dict[str, NonNegativeInt] = {}
 
     def steps_of(self, case: str) -> int:
         case = case.partition("#")[0]  # of a case with a seed of its own: that of the case
@@ -122,6 +183,10 @@ class Manifest(_Table):
 
     def choose_ports(self, names: list[str]) -> list[Port]:
         """The ports of these names (all, or those of [compare], where none is named)."""
+        if SPEC_PORT in names:
+            raise Refusal(
+                f"'{SPEC_PORT}' is the specification, beside which every port is checked and timed: leave it out"
+            )
         every = [name for name, port in self.ports.items() if not port.variant_of]
         return [self.ports[n] for n in known("port", names or self.compare.ports or every, self.ports)]
 
@@ -180,27 +245,61 @@ def read(path: Path) -> Manifest:
         raise Refusal(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"{path} cannot be read: {error}") from None
+    if "root" in table:  # a field of Manifest, and no table
+        raise Refusal(f"{path}: {keys.unknown('root', '', _keys()[''])}")
     ports = table.get("ports")
+    for kind in ("port", "case"):
+        if isinstance(table.get(f"{kind}s"), dict):
+            check_names(kind, table[f"{kind}s"])
     if isinstance(ports, dict):
         for name, port in ports.items():
             if name == SPEC_PORT:
                 raise Refusal(f"{path}: a port may not be called '{SPEC_PORT}', which is the specification itself")
             if isinstance(port, dict):
                 port["name"] = name
-        ports |= _variants(path, ports)
+        variants = _variants(path, ports)
+        check_names("variant", [name.partition(":")[2] for name in variants])
+        for name in variants.keys() & ports.keys():
+            raise Refusal(f"{path}: the port '{name}' has the name of a variant: call one of them otherwise")
+        ports |= variants
     try:
         made = Manifest(root=path.resolve().parent, **table)
         known("port", [n for n in [*made.compare.ports, made.compare.baseline] if n], made.ports)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the manifest"
-        what = first["msg"].removeprefix("Value error, ")
-        raise Refusal(f"{path}: {where}: {what[0].lower()}{what[1:]}") from None
+        raise Refusal(f"{path}: {keys.sentence(error, table, _keys())}") from None
     except Refusal as error:
         raise Refusal(f"{path}: [compare]: {error}") from None
-    except TypeError as error:
-        raise Refusal(f"{path}: {error}") from None
     return made
+
+
+def _keys() -> dict[str, list[str]]:
+    """Of each table the keys that a person may write in it."""
+    tables: dict[str, type[_Table]] = {
+        "project": Project,
+        "compare": Compare,
+        "check": Check,
+        "mutants": Mutants,
+        "ports": Port,
+    }
+    made = {name: [f.alias or key for key, f in t.model_fields.items()] for name, t in tables.items()}
+    made["ports"] = [*(key for key in made["ports"] if key not in ("name", "variant_of")), "variants"]
+    return {**made, "": [*tables, "cases"]}
+
+
+def check_names(kind: str, names: Iterable[Any]) -> None:
+    """Refusal of a name that could not be asked for, or would be taken for another."""
+    for name in names:
+        wrong = ""
+        if not isinstance(name, str) or not name or not name.isprintable() or name != name.strip():
+            wrong = "is not a text without blanks around it"
+        elif "," in name:
+            wrong = "holds a comma, which stands between names on the command line"
+        elif kind == "case" and "#" in name:
+            wrong = "holds a #, after which the number of a seed stands"
+        elif kind == "port" and name.endswith(" again"):
+            wrong = "ends like that of a port that runs beside itself"
+        if wrong:
+            raise Refusal(f"The name {name!r} of a {kind} {wrong}: call it otherwise")
 
 
 def _variants(path: Path, ports: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+
+FIRST_WORD = 30  # seconds after which a task says where it is; then after twice as many, and so on
 
 
 class Progress:
@@ -18,9 +22,9 @@ class Progress:
         self._bars: Bars | None = None
         if self.console.is_terminal and not quiet:
             show = [
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[now]}"),
+                TextColumn("{task.fields[now]}", markup=False),
                 TimeElapsedColumn(),
             ]
             self._bars = Bars(*show, console=self.console)
@@ -38,20 +42,43 @@ class Progress:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def task(self, name: str, total: float) -> Iterator[Task]:
-        """A task of `total` steps; its bar is drawn on a terminal, and its name printed elsewhere."""
+    def task(self, name: str, total: float, short: bool = False) -> Iterator[Task]:
+        """A task of `total` steps; its bar is drawn on a terminal, and its name printed elsewhere, that of a `short`
+        one only if it takes long.
+        """
         if self._bars is None:
-            self.line(f"{name} ...")
-            yield Task(None, None)
+            if not short:
+                self.line(f"{name} ...")
+            with self._said_now_and_then(name, task := Task(None, None)):
+                yield task
             return
         ident = self._bars.add_task(name, total=total, now="")
         yield Task(self._bars, ident)
         self._bars.update(ident, completed=total, now="")
 
+    @contextmanager
+    def _said_now_and_then(self, name: str, task: Task) -> Iterator[None]:
+        """A line of how long it has been at what, at 30 s, 60 s, 120 s ..."""
+        done, begin = threading.Event(), time.monotonic()
+
+        def speak() -> None:
+            wait = FIRST_WORD
+            while not done.wait(max(0.0, begin + wait - time.monotonic())):
+                self.line(f"{name}: {task.text + ', ' if task.text else ''}{wait} s so far")
+                wait *= 2
+
+        threading.Thread(target=speak, daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
 
 class Task:
+    """A bar on a terminal, or nothing; `text` is what it is at."""
+
     def __init__(self, bars: Bars | None, ident: TaskID | None):
-        self._bars, self._ident = bars, ident
+        self._bars, self._ident, self.text = bars, ident, ""
 
     def _update(self, **changes: object) -> None:
         if self._bars is not None and self._ident is not None:
@@ -64,4 +91,5 @@ class Task:
         self._update(completed=completed)
 
     def now(self, text: str) -> None:
+        self.text = text
         self._update(now=text)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from portbench import __version__, contract, hosts, session
+from portbench import __version__, cache, contract, examination, hosts, places, session
 from portbench.agreement import certificate, equivalence, faults, invariants, mutants, races, reference, twins
 from portbench.agreement.certificate import Certificate
 from portbench.agreement.equivalence import Ensemble
@@ -18,10 +19,11 @@ from portbench.agreement.levels import Verdict
 from portbench.agreement.mutants import Outcome
 from portbench.agreement.races import Hunt
 from portbench.agreement.reference import Oracle, Reference
+from portbench.agreement.sensitivity import sensitivity
 from portbench.contract import Case, Specification
 from portbench.errors import PortFailure, Refusal, known
-from portbench.hosts import Ready
-from portbench.manifest import Manifest, Port, spec_port
+from portbench.hosts import Ready, environment
+from portbench.manifest import Manifest, Port, check_names, spec_port
 from portbench.progress import Progress
 from portbench.protocol import Exchange
 from portbench.session import Session
@@ -40,14 +42,21 @@ class Job:
     threads: list[int]
     asked_for: list[str]  # ports that must be there: named on the command line or in PORTBENCH_REQUIRE
     ready: list[Ready] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # what is not installed, by port
+    broken: dict[str, str] = field(default_factory=dict)  # why what is there cannot be built or started, by port
     certificates: list[Certificate] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # on the specification, for the reader
     level: str = certificate.NEEDED  # to which the ladder is climbed
 
     @property
     def held(self) -> bool:
         """Whether everything that was asked for is so."""
-        return all(c.holds for c in self.certificates) and not set(self.missing) & set(self.asked_for)
+        return all(c.holds for c in self.certificates) and self.all_there
+
+    @property
+    def all_there(self) -> bool:
+        """What is not installed is no failure, unless it was asked for by name; what is broken is one."""
+        return not self.broken and not set(self.missing) & set(self.asked_for)
 
 
 def plan(
@@ -57,13 +66,17 @@ def plan(
     threads: list[int],
     seeds: int = 0,
     variants: bool = False,
+    quiet: bool = True,
 ) -> Job:
     """Refusal, in one sentence, if any of it cannot be. With `seeds`, each case with seed = 1 ... seeds; with
     `variants`, each port with its own.
     """
+    cache.hold()
     specification = contract.load(manifest)
     if not manifest.ports:
         raise Refusal(f"{manifest.path} has no [ports.NAME] table: there is nothing to compare")
+    check_names("case", specification.module.CASES)
+    _know_its_cases(manifest, specification)
     names = cases or manifest.compare.cases or list(specification.module.CASES)[:1]
     own = dict(manifest.cases)
     if seeds:
@@ -79,25 +92,49 @@ def plan(
                 raise Refusal(f"[ports.{port.name}] refuses the probe '{name}', which the specification does not have")
     if any(n < 1 for n in threads):
         raise Refusal(f"--threads {min(threads)} must be at least 1")
+    asked = specification.cases(names, own)
+    with Progress(quiet) as progress, progress.task("examining the specification", 1, short=True):
+        remarks = examination.examine(specification, asked)
     return Job(
         manifest=manifest,
         specification=specification,
         ports=chosen,
-        cases=specification.cases(names, own),
+        cases=asked,
         threads=list(dict.fromkeys(threads)) or [1],
         asked_for=[*ports, *(name for name in required if name in [p.name for p in chosen])],
+        remarks=remarks,
     )
 
 
+def _know_its_cases(manifest: Manifest, specification: Specification) -> None:
+    """Refusal of a case that the manifest names and that is nowhere: what it says of it would never be heeded."""
+    run = manifest.compare.run
+    named: dict[str, Iterable[str]] = {
+        "[compare] cases": manifest.compare.cases,
+        "[compare] run": run if isinstance(run, dict) else [],
+        "[check] steps": manifest.check.steps,
+        "[check] long": manifest.check.long,
+        "[mutants] cases": manifest.mutants.cases,
+        **{f"[cases.{n}] base": [str(case["base"])] for n, case in manifest.cases.items() if "base" in case},
+    }
+    for where, names in named.items():
+        try:
+            known("case", [n for n in names if n != "default"], {**specification.module.CASES, **manifest.cases})
+        except Refusal as error:
+            raise Refusal(f"{manifest.path}: {where}: {error}") from None
+
+
 def prepare(job: Job, progress: Progress) -> None:
-    """Build and find; a missing toolchain is a line, never the end."""
+    """Build and find; a port that is missing or broken is a line, never the end."""
+    for remark in job.remarks:
+        progress.line(remark)
     with progress.task("preparing the ports", len(job.ports)) as task:
         for port in job.ports:
             task.now(port.name)
             try:
                 job.ready.append(hosts.prepare(job.manifest, port))
             except PortFailure as failure:
-                job.missing[port.name] = failure.sentence
+                (job.missing if failure.kind == "missing" else job.broken)[port.name] = failure.sentence
                 progress.line(f"{port.name}: {failure.sentence}")
             task.step()
 
@@ -136,42 +173,44 @@ class Asked:
 
     reference: Reference
     invariants: Invariants
+    sensitivity: dict[str, float | None]
     ensemble: Ensemble | None = None
 
 
 def _questions(job: Job, oracle: Oracle, case: Case, precision: str, progress: Progress) -> Asked:
     """What the ladder asks a port of this class: from the specification and its twins."""
-    kind, name = twins.CLASSES[precision], f"{case.name}, {precision}"
+    kind, name = twins.precision_class(precision), f"{case.name}, {precision}"
     steps, long = job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)
 
     def make() -> Asked:
         with progress.task(f"rounding twins of {name}", 1.0) as task:
             made = reference.make(oracle, case, kind, steps, task.set)
         with progress.task(f"invariants of {name}", 1.0) as task:
-            more = invariants.make(oracle, case, kind, steps, long, task.set)
+            more = invariants.make(oracle, case, made.precision, steps, long, task.set)
+        seen = sensitivity(job.specification, str(job.manifest.path), made)
         if job.level != "A6":
-            return Asked(made, more)
+            return Asked(made, more, seen)
         with progress.task(f"statistics of {name}", 1.0) as task:
-            return Asked(made, more, equivalence.make(oracle, case, kind, long, task.set))
+            return Asked(made, more, seen, equivalence.make(oracle, case, kind, long, task.set))
 
     return oracle.remember(make, case.name, session.plain(case.parameters), precision, steps, long, job.level)
 
 
 def kill(job: Job, port: str, names: list[str], progress: Progress) -> list[Outcome]:
     """The kill matrix: of the project's catalogue, or of generic faults in the stream of one port."""
+    there_are = faults.FAULTS if port else mutants.catalogue(job.manifest)
+    known("fault" if port else "mutant", names, there_are)  # before the specification is asked for minutes
     ready = hosts.prepare(job.manifest, job.ports[0]) if port else None
-    precision = ready.port.precision if ready else "float64"
+    kinds = [ready.port.precision] if ready else [mutants.precision_of(there_are[name]) for name in names or there_are]
+    asked: dict[str, mutants.Asked] = {}
     with Oracle(job.manifest, job.specification) as oracle:
-        every = {case.name: _questions(job, oracle, case, precision, progress) for case in job.cases}
-    asked: mutants.Asked = []
-    for case in job.cases:
-        one = every[case.name]
-        six = partial(_statistics, one) if job.level == "A6" else None
-        asked.append((case, one.reference, one.invariants, six))
-    count = len(names or (faults.FAULTS if ready else mutants.catalogue(job.manifest)))
-    with progress.task("wrong ports", count) as task:
+        for kind in dict.fromkeys(kinds):
+            every = [(case, _questions(job, oracle, case, kind, progress)) for case in job.cases]
+            six = job.level == "A6"
+            asked[kind] = [(c, a.reference, a.invariants, partial(_statistics, a) if six else None) for c, a in every]
+    with progress.task("wrong ports", len(names or there_are)) as task:
         if ready:
-            return mutants.run_faults(ready, job.specification, asked, names, task.step)
+            return mutants.run_faults(ready, job.specification, asked[ready.port.precision], names, task.step)
         return mutants.run_catalogue(job.manifest, job.specification, asked, names, task.step)
 
 
@@ -202,9 +241,9 @@ def _prove(job: Job, connection: certificate.Connection, case: Case, asked: Aske
             return equivalence.a6_equivalence(x, asked.ensemble, task.set)
 
     more = statistics if job.level == "A6" else None
-    made = certificate.check(
-        connection, case, asked.reference, asked.invariants, _identity(job, ready, case), statistics=more
-    )
+    made = certificate.check(connection, case, asked.reference, asked.invariants, {}, statistics=more)
+    made = replace(made, sensitivity=asked.sensitivity)
+    made = replace(made, identity=_identity(job, ready, case))  # now it is known what it used while it ran
     file = _certificate_file(job, ready, case, connection.threads)
     if made.holds:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -214,23 +253,26 @@ def _prove(job: Job, connection: certificate.Connection, case: Case, asked: Aske
     return made
 
 
-def _identity(job: Job, ready: Ready, case: Case) -> dict[str, str]:
+def _identity(job: Job, ready: Ready, case: Case, before: dict[str, str] | None = None) -> dict[str, str]:
     length = [job.manifest.check.steps_of(case.name), job.manifest.check.long_of(case.name)]
-    return certificate.identity(ready, job.specification, case, length)
+    return certificate.identity(ready, job.specification, case, length, before)
 
 
 def _certificate_file(job: Job, ready: Ready, case: Case, threads: int) -> Path:
     project = hosts.build.hash_text(str(job.manifest.root))[:8]
-    return hosts.build.cache_folder() / "certificates" / project / f"{ready.port.name}-{case.name}-{threads}.json"
+    name = hosts.build.file_name(ready.port.name, case.name, threads)
+    return places.cache_folder() / "certificates" / project / f"{name}.json"
 
 
 def _remembered(job: Job, ready: Ready, case: Case, threads: int, progress: Progress) -> Certificate | None:
     """The certificate from an earlier check, if it is of what would run now; a line says why where it is not."""
     try:
-        found = Certificate.from_json(json.loads(_certificate_file(job, ready, case, threads).read_text()))
+        file = _certificate_file(job, ready, case, threads)
+        found = Certificate.from_json(json.loads(file.read_text()))
+        cache.used(file)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    now = _identity(job, ready, case)
+    now = _identity(job, ready, case, found.identity)
     changed = [name for name in now if found.identity.get(name) != now[name]]
     if changed:
         what = " and ".join(changed)
@@ -251,7 +293,8 @@ def take_samples(job: Job, journal: Session, progress: Progress, plan: Plan) -> 
             ports = [r for r in job.ready if (r.port.name, case.name, threads if r.port.threads else 1) in holds]
             quick = job.manifest.check.steps_of(case.name) > 1
             if ports:
-                blocks.append(Block(case, threads, [*([spec] if quick else []), *ports]))
+                run = job.manifest.compare.run_of(case.name)
+                blocks.append(Block(case, threads, [*([spec] if quick else []), *ports], run))
     if not blocks:
         return
     with progress.task(f"taking samples for {plan.budget:g} s", 1.0) as task:
@@ -277,6 +320,9 @@ def check_itself(job: Job, plan: Plan, tries: int, journal: Path, progress: Prog
         "portbench": __version__,
     }
     kept = selfcheck.Journal(journal, session.plain(asked))
+    left = len(set(range(tries)) - {one.number for one in kept.tries})
+    if left:
+        progress.line(selfcheck.forecast(left, plan))
     with progress.task(f"measuring {ready.port.name} beside itself", tries) as task:
 
         def done(one: selfcheck.Try) -> None:
@@ -291,13 +337,17 @@ def check_itself(job: Job, plan: Plan, tries: int, journal: Path, progress: Prog
 
 
 def cases_of(job: Job) -> dict[str, Any]:
-    """As a session's header says them."""
-    work = job.specification.work
-    return {"cases": {c.name: {"parameters": c.parameters, "work": work(c.parameters)} for c in job.cases}}
+    """As a session's header says them, with the steps of the run that is timed where the manifest names them."""
+    found = {}
+    for case in job.cases:
+        run = job.manifest.compare.run_of(case.name)
+        work = job.specification.work(case.parameters)
+        found[case.name] = {"parameters": case.parameters, "work": work, **({"run": run} if run else {})}
+    return {"cases": found}
 
 
 def _spec_hash(job: Job) -> str:
-    return hosts.build.hash_text(job.specification.source.read_text(encoding="utf-8"))
+    return job.specification.identity
 
 
 def still_the_same(job: Job, journal: Session) -> None:
@@ -309,14 +359,14 @@ def still_the_same(job: Job, journal: Session) -> None:
     before = {p["name"]: p for p in so_far["ports"]}
     ports = {spec_port(job.manifest, job.specification.source).name: (_spec_hash(job), "", "")}
     ports |= {r.port.name: (r.sources_hash, r.toolchain, "") for r in job.ready}
-    ports |= {name: ("", "", why) for name, why in job.missing.items()}
+    ports |= {name: ("", "", why) for name, why in (job.missing | job.broken).items()}
     for name, (sources, toolchain, missing) in ports.items():
         if name not in before:  # it was stopped before it came to this port; with samples, it had come to all
             changed += [name] if so_far["samples"] else []
             continue
         was = before[name]
         another = was["sources_hash"] not in (sources, "") or was["toolchain"] != toolchain
-        if another or bool(was["missing"]) != bool(missing):
+        if another or bool(was["missing"] or was.get("broken")) != bool(missing):
             changed.append(name)
     if changed:
         raise Refusal(f"The {', '.join(changed)} changed since {journal.journal} began: begin a new session")
@@ -335,6 +385,7 @@ def header(job: Job, command: str, plan: Plan, ports: list[str], variants: bool)
         "threads": job.threads,
         **cases_of(job),
         "machine": session.machine(),
+        "environment": {"passed": environment.passed(), "dropped": environment.dropped()},
     }
 
 
@@ -356,7 +407,11 @@ def record_ports(job: Job, journal: Session) -> None:
             allowed=port.allowed,
             uses_threads=port.threads,
             missing=job.missing.get(port.name, ""),
+            broken=job.broken.get(port.name, ""),
+            environment=port.environment,
             toolchain=made.toolchain if made else "",
+            imported=[os.path.relpath(p, job.manifest.root) for p in made.uses.imported] if made else [],
+            packages=made.identity()["packages"] if made else "",
             sources_hash=made.sources_hash if made else _spec_hash(job) if port.host == "spec" else "",
             build_command=made.build_command if made else "",
             build_seconds=made.build_seconds if made else None,

@@ -12,8 +12,10 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ KINDS = {
     "conditions": "conditions",
     "round": "rounds",
     "series": "series",
+    "course": "courses",
+    "disturbed": "disturbed",
+    "seal": "seals",
     "measured": "measured",
 }
 
@@ -51,7 +56,12 @@ class Session:
             self._open(folder / f"{stamp}-{os.getpid()}.jsonl", "w")
         except OSError as error:
             raise Refusal(f"No session can be written to {folder}: {error.strerror}; give another --results") from None
-        self.record("header", schema=SCHEMA, portbench=__version__, started=datetime.now(UTC).isoformat(), **header)
+        try:
+            began = datetime.now(UTC).isoformat()
+            self.record("header", schema=SCHEMA, portbench=__version__, started=began, **{"sealed": True} | header)
+        except Refusal:
+            self.journal.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def resume(cls, journal: Path) -> Session:
@@ -80,9 +90,17 @@ class Session:
         return read_journal(self.journal)
 
     def record(self, kind: str, /, **data: Any) -> None:
-        self._file.write(json.dumps(plain({"kind": kind, **data}), allow_nan=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(plain({"kind": kind, **data}), allow_nan=False) + "\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # what is buffered cannot be written either
+                self._file.close()
+            raise Refusal(
+                f"The session cannot be written to {self.journal}: {error.strerror}: make room there"
+            ) from None
 
     def finish(self) -> Path:
         """Write the document, then remove the journal."""
@@ -90,8 +108,13 @@ class Session:
         document = read_journal(self.journal)
         document["finished"] = datetime.now(UTC).isoformat()
         partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        try:
+            partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            partial.replace(self.path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            whole = f"its journal {self.journal} is whole, and `portbench report` reads it as well"
+            raise Refusal(f"The session cannot be written to {self.path}: {error.strerror}; {whole}") from None
         self.journal.unlink()
         return self.path
 
@@ -126,7 +149,15 @@ def read(path: str | Path) -> dict[str, Any]:
         raise Refusal(f"{path} is no session: it says nothing of its schema")
     if document["schema"] != SCHEMA:
         raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document['schema']}")
-    document = {"conditions": [], "rounds": [], "series": []} | document  # an earlier portbench kept none of these
+    earlier = (
+        "conditions",
+        "rounds",
+        "series",
+        "courses",
+        "disturbed",
+        "seals",
+    )  # of which an earlier portbench kept none
+    document = {name: [] for name in earlier} | document
     lacking = [
         name for name in ("cases", "threads", "machine", "baseline", "unit", *KINDS.values()) if name not in document
     ]
@@ -166,6 +197,11 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
         frame["certified"] = [bool(c and c["holds"]) for c in found]
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def looks_like_a_file_of_one(name: str) -> bool:
+    """Whether a session, wherever its folder is, would have a file of this name."""
+    return bool(re.fullmatch(r"\d{8}-\d{6}-\d+\.(jsonl?|partial)", name))
 
 
 def _looks_like_one(file: Path) -> bool:

@@ -13,13 +13,18 @@ import os
 import platform
 import sys
 import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from portbench import exchange
+from portbench import blame, contract, exchange
 from portbench.contract import Fields, Parameters, Specification
+from portbench.errors import Refusal, lacking
+from portbench.witness import Witness
 
 
 class PythonPort:
@@ -58,23 +63,27 @@ class SpecificationPort:
 
     def __init__(self, specification: Specification):
         self.specification = specification
+        self.loaded: Parameters = {}
+        self.start = math.inf  # nanoseconds of 0 steps, the least since these parameters were loaded
 
     def about(self) -> dict[str, Any]:
         return {"language": "Python", "version": platform.python_version()}
 
     def load(self, parameters: Parameters, state: Fields) -> dict[str, Any]:
-        self.specification.module.check_state(parameters, state)
-        return {"parameters": parameters, "state": {name: a.copy() for name, a in state.items()}, "start": math.inf}
+        self.specification.check_state(parameters, state)
+        if parameters != self.loaded:
+            self.loaded, self.start = parameters, math.inf
+        return {"parameters": parameters, "state": {name: a.copy() for name, a in state.items()}}
 
     def run(self, simulation: dict[str, Any], steps: int) -> int:
         """A pure function starts anew at every call; the least that 0 steps ever cost is not part of the stepping."""
-        advance, parameters = self.specification.module.advance, simulation["parameters"]
+        advance, parameters = self.specification.advance, simulation["parameters"]
         start = time.perf_counter_ns()
         advance(parameters, simulation["state"], 0)
         middle = time.perf_counter_ns()
         simulation["state"] = advance(parameters, simulation["state"], steps)
-        simulation["start"] = min(simulation["start"], middle - start)
-        return max(0, time.perf_counter_ns() - middle - simulation["start"])
+        self.start = min(self.start, middle - start)
+        return max(0, time.perf_counter_ns() - middle - int(self.start))
 
     def state(self, simulation: dict[str, Any]) -> Fields:
         parameters, state = simulation["parameters"], simulation["state"]
@@ -132,8 +141,17 @@ class Loop:
     fails leaves none.
     """
 
-    def __init__(self, name: str, precision: str, make: Any, specification: Specification):
-        self.name, self.precision, self.specification = name, precision, specification
+    def __init__(
+        self,
+        name: str,
+        precision: str,
+        make: Any,
+        specification: Specification,
+        told: Callable[[], None] = lambda: None,
+    ):
+        """`told` is called before each reply."""
+        self.name, self.precision, self.specification, self.told = name, precision, specification, told
+        self.folders = specification.folders  # in which what a person wrote is looked for
         start = time.perf_counter_ns()
         self.port = make()
         self.import_nanoseconds = time.perf_counter_ns() - start
@@ -151,14 +169,13 @@ class Loop:
                     raise Refused(f"unknown command '{verb[:40]}'")
                 else:
                     reply = f"ok {action(rest)}".strip()
-            except Refused as error:
+            except (Refused, Refusal) as error:
                 reply = f"error {error}"
             except Exception as error:  # the port's own: it lives on, and the log has the whole story
                 if not isinstance(error, (ValueError, exchange.BadFiles)):
-                    import traceback
-
                     traceback.print_exc()
-                reply = f"error {_sentence(error)}"
+                reply = f"error {_sentence(error, self.folders)}"
+            self.told()
             replies.write(reply + "\n")
             replies.flush()
             if verb == "quit":
@@ -187,6 +204,8 @@ class Loop:
                 raise Refused(f"the parameter {name} is not finite")
         self.simulation = self.port.load(parameters, state)
         self.parameters = parameters
+        for array in state.values():  # they were lent: a port that kept one instead of copying it is wrong from here on
+            array.fill(np.nan)
         return self._parts()
 
     def run(self, steps: str) -> str:
@@ -206,9 +225,12 @@ class Loop:
         if not Path(folder).is_dir() or not folder:
             raise Refused(f"there is no folder '{folder}'")
         fields = self.port.state(self.simulation)
+        if not isinstance(fields, Mapping):
+            raise Refused(f"the port's state() gives what is {contract.kind(fields)}, and not a dictionary of fields")
+        if lack := lacking(self.specification.fields, fields):
+            raise Refused(f"the port's state() {lack}")
         for name, field in self.specification.fields.items():
-            if name not in fields:
-                raise Refused(f"the port's state() has no {name}")
+            contract.refuse_unless_numbers(f"the port's {name}", fields[name])
             shape, want = np.shape(fields[name]), field.shape(self.parameters)
             if shape != want:
                 raise Refused(f"the port's {name} has shape {shape} where the specification says {want}")
@@ -229,12 +251,13 @@ def _all(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _sentence(error: Exception) -> str:
-    """The first line of an exception, without the Julia or Python backtrace."""
-    lines = str(error).strip().splitlines()
-    text = lines[0].removeprefix("ArgumentError: ") if lines else type(error).__name__
-    plain = isinstance(error, ValueError) or type(error).__name__ == "JuliaError"
-    return text if plain else f"{type(error).__name__}: {text}"
+def _sentence(error: Exception, folders: list[Path]) -> str:
+    """Without the backtrace, which is in the log."""
+    if isinstance(error, exchange.BadFiles):
+        return str(error)
+    if type(error).__name__ == "JuliaError":
+        return blame.first_line(error).removeprefix("ArgumentError: ")
+    return blame.sentence(error, folders)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -246,6 +269,9 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--packages", nargs="*", default=[])
     parse.add_argument("--precision", default="float64")
     parse.add_argument("--path", action="append", default=[])
+    parse.add_argument("--root", type=Path, help="The project's folder.")
+    parse.add_argument("--used", type=Path, help="Keep in this file what the port uses of it.")
+    parse.add_argument("--import-only", action="store_true", help="End when the port is imported.")
     given = parse.parse_args(arguments)
     # Standard input and output are the protocol's alone. The port gets standard error in place of
     # the one; and nothing in place of the other, or Julia would make it non-blocking for us all.
@@ -256,13 +282,28 @@ def main(arguments: list[str] | None = None) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.path[:0] = given.path
-    specification = Specification(importlib.import_module(given.spec))
+    witness = Witness([given.root, *map(Path, given.path)]) if given.used else None
+    places = [Path(folder) for folder in given.path]
+    try:
+        specification = contract.imported(given.spec, places, [Path.cwd(), *places])
+    except Refusal as refusal:
+        sys.exit(str(refusal))
+    if witness:
+        witness.port_begins()
     makers = {
         "python": lambda: PythonPort(given.module),
         "julia": lambda: JuliaPort(Path(given.project), given.module, given.packages),
         "spec": lambda: SpecificationPort(specification),
     }
-    loop = Loop(given.port, given.precision, makers[given.host], specification)
+    told = partial(witness.write, given.used) if witness else lambda: None
+    try:
+        loop = Loop(given.port, given.precision, makers[given.host], specification, told)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(f"its module {given.module} cannot be imported: {_sentence(error, specification.folders)}")
+    if given.import_only:
+        told()
+        return
     try:
         loop.serve(commands, replies)
     except KeyboardInterrupt:

@@ -43,6 +43,7 @@ from portbench.agreement.reference import (
 )
 from portbench.agreement.twins import CONDITION, SPEC, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
+from portbench.errors import Refusal
 from portbench.protocol import Exchange
 
 SAMPLES = 32  # of the conserved quantities, in the long run
@@ -98,7 +99,15 @@ def make(
     marks = checkpoints(steps)
     there = max(mark for mark in marks if mark <= max(1, steps // PART))
     some = kinds if there > 1 else kinds[:3]  # a specification so slow that few steps are asked for
-    long_series = _long(oracle, precision, parameters, state, long, kinds, progress) if long else None
+    with np.errstate(all="ignore"):
+        long_series = _long(oracle, precision, parameters, state, long, kinds, progress) if long else None
+    for interval in long_series.intervals if long_series else ():
+        if not math.isfinite(interval.right):
+            raise Refusal(
+                f"The specification's own run of case '{case.name}' is not finite: the {interval.name} overflows "
+                f"within {long} steps: give the case a smaller time step, or fewer steps in [check] long of the "
+                "manifest"
+            )
     reversal, related = None, {}
     steps_finer: tuple[list[Series], list[Interval]] = ([], [])
     if specification.offers("reverse"):
@@ -160,7 +169,7 @@ def a5_invariants(x: Exchange, asked: Invariants) -> Verdict:
             note_interval("conserved", interval, values.get(interval.name, math.nan))
     passed = worst.ratio <= 1
     if not figures:
-        return Verdict("A5", True, 0.0, "the specification declares no invariants: nothing was asked")
+        return Verdict("A5", True, 0.0, "A5 asked nothing: the specification declares no invariants", asked=False)
     finding = f"{len(figures)} invariants, at most {worst.ratio:.2g} of the tolerance" if passed else worst.sentence
     return Verdict("A5", passed, worst.ratio, finding, {"figures": figures, **({} if passed else worst.evidence)})
 
@@ -229,7 +238,7 @@ def series(
     """The conserved quantities at the start and after each of `marks` steps, and the state after the last."""
     specification = specification_at(path)
     now, back = twins.start(specification, parameters, state, twin)
-    add = twins.ADDS[twin.add](twin.seed)
+    add = twins.adding(twin)
     seen: dict[str, list[np.ndarray]] = {}
     step = 0
     # the condition is wanted of the first state only: summing absolute values is no way to move
@@ -328,7 +337,7 @@ def there_and_back(
     """Forward, reversed, as many steps again, reversed: the state in which that ends."""
     specification = specification_at(path)
     now, back = twins.start(specification, parameters, state, twin)
-    add = twins.ADDS[twin.add](twin.seed)
+    add = twins.adding(twin)
     for _ in range(2):
         now = specification.reverse(parameters, specification.advance(parameters, now, marks[0], add))
     return back(now)
@@ -371,7 +380,7 @@ def run_related(
     specification = specification_at(path)
     other, do, undo = specification.relations(parameters, _random())[relation]
     now, back = twins.start(specification, other, rounded(do(state), dtype), twin)
-    now = specification.advance(other, now, marks[0], twins.ADDS[twin.add](twin.seed))
+    now = specification.advance(other, now, marks[0], twins.adding(twin))
     return undo(back(now))
 
 
@@ -401,7 +410,8 @@ def _question(
         for field in specification.state
     }
     tolerance = {
-        field: tolerance_of(precision, envelope[field], right[field], jumps.get(field, 0.0)) for field in envelope
+        field: tolerance_of(precision, field, size, right[field], jumps.get(field, 0.0))
+        for field, size in envelope.items()
     }
     return Question(name, parameters, state, [Answer(steps, right, tolerance, envelope)])
 

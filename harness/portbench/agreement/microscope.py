@@ -1,9 +1,11 @@
 """The divergence microscope: where a port first goes wrong, and what the pattern of its errors suggests.
 
 For a failure it finds the first bad step by bisection, then asks the port again from the
-specification's own state just before it. Each guess is a test with its evidence, strongest first: the
-errors are compared with what a wrong parameter, a missing term, a lost kick, fewer digits, a race or
-stale data would have made. What is special about particles the specification tells (terms, features).
+specification's own state just before it. Each guess is a test with its evidence. Those that say what the
+port's numbers would then be have one scale, the part of the error that they leave unexplained: the strongest
+comes first, and what it makes superfluous is left out. Before them stand those that an experiment has shown (a
+race, stale data), after them those that tell where the errors are. What is special about the elements the
+specification tells (terms, features).
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from portbench.agreement import places, slips
 from portbench.agreement.levels import Verdict, trace
 from portbench.agreement.reference import Answer, Question, Reference
 from portbench.contract import Fields, Parameters
@@ -24,7 +28,14 @@ from portbench.protocol import Exchange
 
 NUDGE = 1e-6  # relative, of a parameter whose effect is looked for
 WELL = 0.02  # a part of the error left unexplained that still counts as explained
-LANES = (16, 8, 4, 2)  # of SIMD registers
+MAYBE = 0.3  # a part with which a straight line may still lead to a parameter that explains it well
+EXACT = 1e-3  # a part left by a guess that fits no number to the errors
+ALL = 1e-6  # a part that rounding leaves of what is explained: less is no better
+FAR = 30  # times as much left as by the best guess makes a guess superfluous
+FEW_STEPS = 16  # up to so many steps each other number of steps is tried
+COUNTERS = (1 << 7, 1 << 8, 1 << 15, 1 << 16)  # where a counter of few bits begins anew
+CHUNKS = (2, 4, 8, 10, 16, 32, 64, 100, 128, 256, 512, 1024)  # in which a run may be cut
+MANY_ULPS = 1e6  # beyond, the distance is told relatively
 FEW = 8  # different numbers, at least, that may show a pattern
 WIDE = 0.6  # a feature that more of the elements have than this explains nothing
 
@@ -35,6 +46,7 @@ class Guess:
 
     cause: str
     evidence: str
+    unexplained: float | None = None  # part of the error; None where what speaks for it is no number
 
 
 @dataclass
@@ -63,6 +75,8 @@ class _Scene:
     got: Fields
     tolerance: Fields
     step: int  # 0: derived fields of `before`
+    start: Fields  # the state that was given, or was the port's own, ...
+    asked: int  # ... before a run of so many steps in one go
 
     def errors(self, x: Exchange, name: str) -> np.ndarray:
         return x.specification.difference(self.parameters, name, self.got[name], self.right[name])
@@ -85,12 +99,36 @@ def look(x: Exchange, reference: Reference, verdict: Verdict) -> Sight | None:
         return None
 
 
+def look_at(x: Exchange, question: Question, gave: Fields) -> Sight | None:
+    """The same of a state that the port saved in the course of a history: it `gave` this at the one answer of the
+    `question`, which starts from its own state before.
+    """
+    answer = question.answers[0]
+    question = replace(question, state=_state(x, question.state))
+    p, before = question.parameters, question.state
+    try:
+        again = trace(x, question)[0]
+        fresh = _Scene(p, before, answer.fields, again, answer.tolerance, answer.step, before, answer.step)
+        if _worst_field(x, fresh) is not None:
+            first, before, answer = _first_bad_step(x, question, answer)
+            return _sight(x, question, *_scene(x, question, first, before, answer))
+        everything = before | x.specification.observe(p, before)
+        scene = replace(fresh, before=everything, got=gave)
+        when = f"after {_steps(answer.step)} from {question.name}" if answer.step else f"beside {question.name}"
+        return _sight(x, question, scene, f"{when}, and not from a fresh load of that state", True)
+    except (PortFailure, Refusal):
+        return None
+
+
 def _look(x: Exchange, question: Question, verdict: Verdict) -> Sight | None:
     if verdict.level == "A1":
         return _sight_of_a_race(x, question, verdict)
     failed = next(a for a in question.answers if a.step == verdict.evidence["step"])
     first, before, answer = _first_bad_step(x, question, failed)
-    scene, where, carried = _scene(x, question, first, before, answer)
+    return _sight(x, question, *_scene(x, question, first, before, answer))
+
+
+def _sight(x: Exchange, question: Question, scene: _Scene, where: str, carried: bool) -> Sight | None:
     name = _worst_field(x, scene)
     if name is None:
         return None
@@ -101,17 +139,31 @@ def _look(x: Exchange, question: Question, verdict: Verdict) -> Sight | None:
     got, want = float(scene.got[name][at]), float(scene.right[name][at])
     sight = Sight(
         where=f"first wrong {where}: {name}[{', '.join(map(str, at))}]",
-        values=f"got {got!r} = {got.hex()}, want {want!r} = {want.hex()}: {_ulps(got, want)} apart",
-        extent=f"wrong are {int(bad.sum())} of {bad.size} numbers of {name}",
+        values=f"got {got!r} = {got.hex()}, want {want!r} = {want.hex()}: {_apart(got, want, x.precision)}",
+        extent=f"wrong are {int(bad.sum())} of {bad.size} numbers of {name}" + _all_within(name, bad),
     )
-    sight.guesses = list(_guesses(x, question, scene, name, bad, at, carried))[:4]
+    sight.guesses = _guesses(x, question, scene, name, bad, at, carried)[:4]
     return sight
 
 
-def _ulps(got: float, want: float) -> str:
+def _apart(got: float, want: float, precision: str) -> str:
+    """How far, in words that fit: another sign or a factor of two is no matter of units in the last place."""
     if not (math.isfinite(got) and math.isfinite(want)):
         return "not finite, and so not to be measured"
-    return f"{abs(got - want):.3g} or {abs(got - want) / math.ulp(want):.4g} ulp"
+    if got == -want:
+        return "the same number with the other sign"
+    if want and math.frexp(abs(got))[0] == math.frexp(abs(want))[0]:
+        return f"exactly {got / want:g} times what it should be"
+    off = abs(got - want)
+    unit = float(np.spacing(np.float32(abs(want)))) if precision == "float32" else math.ulp(want)
+    if off <= MANY_ULPS * unit:
+        return f"{off:.3g} or {off / unit:.4g} ulp apart"
+    return f"{off:.3g} apart" + (f", {off / abs(want):.2g} of it" if want else ", and 0 is right")
+
+
+def _all_within(name: str, bad: np.ndarray) -> str:
+    place = places.find(name, bad)
+    return f", all within {place.region}" if place and place.region and bad.sum() > 1 else ""
 
 
 def _sight_of_a_race(x: Exchange, question: Question, verdict: Verdict) -> Sight:
@@ -119,7 +171,7 @@ def _sight_of_a_race(x: Exchange, question: Question, verdict: Verdict) -> Sight
     sight = Sight(
         where=f"the same run differs from itself: {e['field']}{e['index']} after {e['step']} steps",
         values=f"once {e['want']!r} = {e['want_hex']}, then {e['got']!r} = {e['got_hex']}: "
-        f"{_ulps(e['got'], e['want'])} apart",
+        f"{_apart(e['got'], e['want'], x.precision)}",
         extent="see which numbers change from run to run: they are the ones that threads share",
     )
     sight.guesses = list(_guess_random(x, question))
@@ -145,7 +197,7 @@ def _first_bad_step(x: Exchange, question: Question, failed: Answer) -> tuple[in
             allowed[name] = np.maximum(low, 1e-300) ** (1 - share) * np.maximum(after.tolerance[name], 1e-300) ** share
         answer = Answer(middle, right, allowed, {})
         got = trace(x, Question(question.name, question.parameters, question.state, [answer]))[0]
-        scene = _Scene(question.parameters, state, right, got, allowed, middle)
+        scene = _Scene(question.parameters, state, right, got, allowed, middle, question.state, middle)
         if _worst_field(x, scene) is None:
             good, state, tolerance = middle, _state(x, right), allowed
         else:
@@ -158,10 +210,11 @@ def _scene(x: Exchange, question: Question, first: int, before: Fields, answer: 
     p = question.parameters
     if first == 0:
         got = trace(x, Question("", p, before, [answer]))[0]
-        return _Scene(p, before, answer.fields, got, answer.tolerance, 0), f"of {question.name}", False
+        return _Scene(p, before, answer.fields, got, answer.tolerance, 0, before, 0), f"of {question.name}", False
     everything = before | x.specification.observe(p, before)
     one = Answer(1, answer.fields, answer.tolerance, {})
-    fresh = _Scene(p, everything, answer.fields, trace(x, Question("", p, before, [one]))[0], answer.tolerance, first)
+    got = trace(x, Question("", p, before, [one]))[0]
+    fresh = _Scene(p, everything, answer.fields, got, answer.tolerance, first, before, 1)
     if first == 1 or _worst_field(x, fresh) is not None:
         return fresh, f"in step {first} of {question.name}, and again from a fresh load of the state before", False
     # The port's own state just before, and where it goes from there without a load in between.
@@ -171,10 +224,10 @@ def _scene(x: Exchange, question: Question, first: int, before: Fields, answer: 
     x.port.run(1)
     got = x.save(p)[1]
     right = _outcome(x, p, own, 1)
-    scene = _Scene(p, own | x.specification.observe(p, own), right, got, answer.tolerance, first)
+    scene = _Scene(p, own | x.specification.observe(p, own), right, got, answer.tolerance, first, own, 1)
     if _worst_field(x, scene) is None:  # saving has cured it: look at the run that was not disturbed
         got = trace(x, Question("", p, question.state, [Answer(first, answer.fields, {}, {})]))[0]
-        scene = _Scene(p, everything, answer.fields, got, answer.tolerance, first)
+        scene = _Scene(p, everything, answer.fields, got, answer.tolerance, first, question.state, first)
     return scene, f"in step {first} of {question.name}, and not from a fresh load of the state before", True
 
 
@@ -202,32 +255,52 @@ def _guesses(
     bad: np.ndarray,
     at: tuple[int, ...],
     carried: bool,
-) -> Iterator[Guess]:
+) -> list[Guess]:
     """All that the evidence suggests, strongest first."""
     error = scene.errors(x, name)
     if not np.all(np.isfinite(scene.got[name])):
         count = int(np.sum(~np.isfinite(scene.got[name])))
-        yield Guess("a division by zero or memory never written", f"{count} numbers of {name} are not finite")
-        return
-    yield from _guess_random(x, question)
-    if carried:
-        yield Guess(
-            "stale data that is carried from step to step (a neighbour list, an old force, a counter)",
-            "from a fresh load of the same state the step is right",
+        return [Guess("a division by zero or memory never written", f"{count} numbers of {name} are not finite")]
+    seen = list(_guess_random(x, question))
+    counted, whole = _guess_number_of_steps(x, scene, name, error)
+    if carried and not whole:
+        seen.append(
+            Guess(
+                "stale data that is carried from step to step (a neighbour list, an old force, a counter)",
+                "from a fresh load of the same state the step is right",
+            )
         )
-    yield from _guess_fewer_digits(scene, name, error)
-    yield from _guess_off_by_steps(x, scene, name, error)
-    found = [*_guess_fields(x, scene, name, error, bad), *_guess_parameter(x, scene, name, error)]
-    yield from (guess for _, guess in sorted(found, key=lambda pair: pair[0]))
-    yield from _guess_other_answer(x, scene, name)
-    yield from _guess_term(x, scene, name, error, at)
-    yield from _guess_elements(x, scene, name, bad)
-    ratio = np.abs(error) / np.maximum(np.broadcast_to(scene.tolerance[name], error.shape), np.finfo(float).tiny)
-    if float(np.max(ratio)) < 1e3 and bad.mean() > 0.02:
-        yield Guess(
-            "coarser rounding than the class allows (fast-math, an approximate reciprocal or root, a long sum)",
-            f"the errors are small, at most {float(np.max(ratio)):.3g} times the tolerance, and on many numbers",
-        )
+    measured = [counted] if counted else []
+    if not whole:  # or else the same is only said in other words
+        measured += [
+            *_guess_layout(x, scene, name, error),
+            *_guess_fields(x, scene, name, error, bad),
+            *_guess_parameter(x, scene, name, error),
+            *_guess_fewer_digits(x, scene, name, error),
+        ]
+    return [
+        *seen,
+        *(g for g in measured if g.unexplained is None),
+        *_strongest([*measured, *_guess_coarse(scene, name, error, bad)]),
+        *_guess_other_answer(x, scene, name),
+        *_guess_term(x, scene, name, error, at),
+        *_guess_elements(x, scene, name, bad),
+    ]
+
+
+def _strongest(measured: list[Guess]) -> list[Guess]:
+    """Those on the one scale, by what they leave unexplained, without those that a far better one makes superfluous."""
+    scale = sorted((g.unexplained, k) for k, g in enumerate(measured) if g.unexplained is not None)
+    return [measured[k] for left, k in scale if left <= FAR * max(scale[0][0], ALL)]
+
+
+def _part(error: np.ndarray, of: np.ndarray) -> float:
+    """How large this error is beside that one; NaN stands where nothing is known."""
+    return float(np.linalg.norm(np.nan_to_num(error)) / np.linalg.norm(of))
+
+
+def _all_but(rest: float) -> str:
+    return f"all but {rest:.1g}" if rest >= ALL else "all"
 
 
 def _guess_random(x: Exchange, question: Question) -> Iterator[Guess]:
@@ -242,49 +315,137 @@ def _guess_random(x: Exchange, question: Question) -> Iterator[Guess]:
         )
 
 
-def _guess_fewer_digits(scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
+def _guess_fewer_digits(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
     got, right = scene.got[name], scene.right[name]
     nonzero = right != 0
+    few = "float16" if x.precision == "float32" else "float32"
     if len(np.unique(right[nonzero])) < FEW:
         return
-    if np.mean((got == got.astype(np.float32))[nonzero]) > 0.99 > np.mean((right == right.astype(np.float32))[nonzero]):
-        yield Guess("float32", f"all numbers of {name} are exactly single-precision numbers")
+    with np.errstate(over="ignore"):
+        exactly = [float(np.mean((a == a.astype(few))[nonzero])) for a in (got, right)]
+    if exactly[0] > 0.99 > exactly[1]:
+        yield Guess(few, f"all numbers of {name} are exactly {few} numbers")
         return
-    size = np.median(np.abs(error[nonzero]) / np.maximum(np.abs(right[nonzero]), np.abs(right).mean()))
-    if 3e-9 < size < 1e-6 and np.mean(error != 0) > 0.5:
-        signs = np.mean(np.sign(error[nonzero]) == np.sign(right[nonzero]))
-        if 0.3 < signs < 0.7:  # rounding has no preferred direction; a wrong constant has
+    if few != "float32" or np.mean(error != 0) <= 0.5:
+        return
+    of = {"the values": right}
+    if scene.step and name in x.specification.state:  # what is computed in float32 may be the change alone
+        of["what the step changes"] = x.specification.difference(scene.parameters, name, right, scene.before[name])
+    for words, values in of.items():
+        there = values != 0
+        size = np.median(np.abs(error[there]) / np.maximum(np.abs(values[there]), np.abs(values).mean()))
+        signs = np.mean(np.sign(error[there]) == np.sign(values[there]))
+        if 3e-9 < size < 1e-6 and 0.3 < signs < 0.7:  # rounding has no preferred direction; a wrong constant has
             yield Guess(
                 "float32 somewhere on the way",
-                f"the errors are {size:.1g} of the values, in either direction (float32 rounds by 6e-8)",
+                f"the errors are {size:.1g} of {words}, in either direction (float32 rounds by 6e-8)",
+                1.0,  # it tells the size of the errors and not one of them
             )
+            return
 
 
-def _guess_off_by_steps(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
-    if scene.step == 0:
-        return
-    before = _state(x, scene.before)
-    size = float(np.linalg.norm(error))
-    for steps, words in ((0, "no step"), (2, "two steps")):
-        other = _outcome(x, scene.parameters, before, steps)[name]
-        rest = x.specification.difference(scene.parameters, name, scene.got[name], other)
-        if float(np.linalg.norm(rest)) < 1e-6 * size:
-            yield Guess("off by one step", f"{name} is what {words} would have made of the state before")
+def _guess_coarse(scene: _Scene, name: str, error: np.ndarray, bad: np.ndarray) -> Iterator[Guess]:
+    ratio = np.abs(error) / np.maximum(np.broadcast_to(scene.tolerance[name], error.shape), np.finfo(float).tiny)
+    if float(np.max(ratio)) < 1e3 and bad.mean() > 0.02:
+        yield Guess(
+            "coarser rounding than the class allows (fast-math, an approximate reciprocal or root, a long sum)",
+            f"the errors are small, at most {float(np.max(ratio)):.3g} times the tolerance, and on many numbers",
+            1.0,
+        )
 
 
-def _guess_fields(
-    x: Exchange, scene: _Scene, name: str, error: np.ndarray, bad: np.ndarray
-) -> Iterator[tuple[float, Guess]]:
-    """Whether the error is a multiple of one field, or of two: a lost half kick is so much of the old force.
+def _guess_number_of_steps(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> tuple[Guess | None, bool]:
+    """Whether another number of steps than was asked for would have made just this, and not this field alone."""
+    found = _steps_made(x, scene, name, error, scene.asked)
+    if found is None:
+        return None, False
+    made, rest, alone = found
+    pairs = [(scene.asked, made)]
+    if scene.asked == 1 and not alone:  # two steps for one are one too many, or twice as many: three will tell
+        three = _outcome(x, scene.parameters, scene.start, 3)
+        with suppress(PortFailure):
+            got = trace(x, Question("", scene.parameters, scene.start, [Answer(3, three, {}, {})]))[0]
+            more = replace(scene, got=got, right=three, step=3, asked=3)
+            wrong = more.errors(x, name)
+            again = _steps_made(x, more, name, wrong, 3) if np.any(wrong) else None
+            pairs += [(3, again[0])] if again else []
+    what = f"{name} alone" if alone else name
+    told = "; ".join(f"asked for {_steps(asked)}, {what} is what {_steps(n)} make{'s' * (n < 2)}" for asked, n in pairs)
+    if alone:
+        return Guess(f"{name} is that of another step", told, rest), False
+    relations = {
+        "none is made": lambda n: 0,
+        "one too many": lambda n: n + 1,
+        "one too few": lambda n: n - 1,
+        "twice as many": lambda n: 2 * n,
+        "one at most is made": lambda n: min(n, 1),
+        "half as many": lambda n: n // 2,
+    }
+    words = next((w for w, of in relations.items() if all(of(k) == n for k, n in pairs)), "")
+    cause = "off by one step" if words.startswith("one too") else "another number of steps than was asked for"
+    return Guess(cause, told + (f": {words}" if words else ""), rest), True
 
-    With each guess comes the part of the error that it leaves unexplained.
+
+def _steps_made(x: Exchange, scene: _Scene, name: str, error: np.ndarray, asked: int) -> tuple[int, float, bool] | None:
+    """After how many steps from the start this field, or (not `alone`) the whole state, is what the port gave, and
+    the part of the error that this leaves.
     """
+    if asked <= FEW_STEPS:
+        others = set(range(2 * max(asked, 1) + 1))
+    else:
+        rests = {asked % n for n in (*COUNTERS, *CHUNKS)} | {asked - asked % n for n in CHUNKS}
+        others = {0, 1, asked // 2, asked - 1, asked + 1} | rests
+    now, at, best = scene.start, 0, None
+    for steps in sorted(others - {asked}):
+        try:
+            made = _outcome(x, scene.parameters, now, steps - at)
+        except Refusal:
+            break
+        now, at = _state(x, made), steps
+        left = {n: x.specification.difference(scene.parameters, n, scene.got[n], made[n]) for n in {name, *now}}
+        rest = _part(left[name], error)
+        if rest > EXACT or (error.size < FEW and rest > ALL) or (best and rest >= best[1]):
+            continue
+        whole = scene.step > 0 and all(
+            np.linalg.norm(left[n]) <= EXACT * np.linalg.norm(scene.errors(x, n))
+            or np.all(np.abs(left[n]) <= scene.tolerance.get(n, 0.0))
+            for n in now
+        )
+        best = steps, rest, not whole
+    return best
+
+
+def _steps(count: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six")
+    return f"{words[count] if count < len(words) else count} step{'s' * (count > 1)}"
+
+
+def _guess_layout(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
+    """Whether the right numbers are there, and in the wrong places."""
+    right = scene.right[name]
+    different = len(np.unique(right[right != 0]))
+    if different < min(FEW, right.size):  # any number may stand for another that is equal
+        return
+    enough, best = EXACT if different >= FEW else ALL, None
+    for words, array in slips.of_layout(scene.right, name):
+        rest = _part(x.specification.difference(scene.parameters, name, scene.got[name], array), error)
+        if rest < enough and np.any(np.nan_to_num(array)) and (best is None or rest < best[0]):
+            best = rest, words
+    if best:
+        evidence = f"{name} comes {best[1]}, and is right but for that"
+        yield Guess("the right numbers in the wrong places", evidence, best[0])
+
+
+def _guess_fields(x: Exchange, scene: _Scene, name: str, error: np.ndarray, bad: np.ndarray) -> Iterator[Guess]:
+    """Whether the error is a multiple of one field, or of two: a lost half kick is so much of the old force."""
     after = scene.right if scene.step == 0 else _outcome(x, scene.parameters, _state(x, scene.right), 0)
     basis = {}
     for when, fields in (("before", scene.before), ("after", after)) if scene.step else (("", scene.right),):
         for other, values in fields.items():
             if values.shape == error.shape and np.any(values):
                 basis[f"{other} {when}".strip()] = values
+    itself = f"{name} after"  # of what explains all alike, the simplest
+    basis = {itself: basis[itself], **basis} if itself in basis else basis
     if bad.sum() < 3 and error.size > 3:
         return
     found = _fit(error[bad], {n: v[bad] for n, v in basis.items()}, 1) or _fit(
@@ -294,14 +455,16 @@ def _guess_fields(
         return
     factors, rest = found
     said = " and ".join(f"{_short(factor)} times the {what}" for what, factor in factors.items())
-    evidence = f"the error of {name} is {said} (to {rest:.1g} of it)"
+    evidence = f"{said} explains {_all_but(rest)} of the error of {name}"
     own = factors.get(name, factors.get(f"{name} after")) if len(factors) == 1 else None
     if own is not None and abs(1 + own) < 1e-9:
-        yield rest, Guess("numbers that are never computed", f"the wrong numbers of {name} are 0")
+        yield Guess("numbers that are never computed", f"the wrong numbers of {name} are 0", rest)
+    elif own is not None and abs(2 + own) < 1e-9:
+        yield Guess("the other sign", f"the wrong numbers of {name} are right but for their sign", rest)
     elif own is not None:
-        yield rest, Guess(f"a factor of {1 + own!r}", evidence)
+        yield Guess(f"a factor of {1 + own!r}", evidence, rest)
     elif len(factors) == 1 or bad.mean() > 0.5:
-        yield rest, Guess("a part of the step that is lost, doubled or out of order", evidence)
+        yield Guess("a part of the step that is lost, doubled or out of order", evidence, rest)
 
 
 def _fit(error: np.ndarray, basis: dict[str, np.ndarray], count: int) -> tuple[dict[str, float], float] | None:
@@ -313,33 +476,69 @@ def _fit(error: np.ndarray, basis: dict[str, np.ndarray], count: int) -> tuple[d
             continue
         factors, *_ = np.linalg.lstsq(matrix, error.ravel(), rcond=None)
         rest = float(np.linalg.norm(error.ravel() - matrix @ factors) / np.linalg.norm(error))
-        if rest < WELL and (best is None or rest < best[1]):
+        if rest < WELL and (best is None or max(rest, ALL) < best[1]):  # of those that explain all, the first
             best = dict(zip(names, map(float, factors))), rest
     return best
 
 
-def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[tuple[float, Guess]]:
-    """Whether another value of one parameter would have made this error."""
-    found = []
-    state = _state(x, scene.before)
-    steps = min(scene.step, 1)
-    start = _outcome(x, scene.parameters, state, steps)[name]
-    for label, nudged in _nudged(scene.parameters):
+def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -> Iterator[Guess]:
+    """Whether another value of one parameter would have made this error: by a straight line, then as it is."""
+    state, steps = _state(x, scene.before), min(scene.step, 1)
+
+    def error_with(parameters: Parameters) -> np.ndarray:
+        made = _outcome(x, parameters, state, steps)[name]
+        return x.specification.difference(scene.parameters, name, scene.got[name], made)
+
+    best: tuple[float, str, float] | None = None
+    for label in _floats(scene.parameters):
         try:
-            effect = x.specification.difference(scene.parameters, name, _outcome(x, nudged, state, steps)[name], start)
+            effect = error - error_with(_changed(scene.parameters, label, NUDGE))
         except Refusal:
             continue
         if np.sum(effect != 0) < FEW:
             continue
         factor = float(np.vdot(effect, error) / np.vdot(effect, effect))
-        rest = float(np.linalg.norm(error - factor * effect) / np.linalg.norm(error))
-        if rest < WELL:
-            found.append((rest, label, factor * NUDGE))
-    for rest, label, relative in sorted(found)[:1]:
-        yield (
-            rest,
-            Guess(f"a wrong {label}", f"{label} times 1 {relative:+.3g} makes these errors (to {rest:.1g} of them)"),
-        )
+        rest = _part(error - factor * effect, error)
+        if rest < (best[0] if best else MAYBE):
+            best = rest, label, factor * NUDGE
+    if best is None:
+        return
+    _, label, relative = best
+    rest, found = math.inf, relative
+    for _ in range(4):  # Newton's steps: the effect of a large change is no straight line
+        try:
+            left = error_with(_changed(scene.parameters, label, relative))
+            effect = left - error_with(_changed(scene.parameters, label, relative, NUDGE))
+        except Refusal:
+            break
+        if not _part(left, error) < rest:
+            break
+        rest, found = _part(left, error), relative
+        if not np.any(effect):
+            break
+        relative += float(np.vdot(effect, left) / np.vdot(effect, effect)) * NUDGE
+    if rest < WELL and abs(1 + found) > WELL:  # where it is 0 nothing is done at all, which is told elsewhere
+        yield Guess(f"a wrong {label}", f"{label} times 1 {found:+.3g} explains {_all_but(rest)} of the errors", rest)
+
+
+def _floats(parameters: Parameters) -> Iterator[str]:
+    """What may be changed by a little: `dt`, or `box[2]`."""
+    for label, value in parameters.items():
+        if isinstance(value, float) and value:
+            yield label
+        elif isinstance(value, tuple) and value and all(isinstance(v, float) for v in value):
+            yield from (f"{label}[{k}]" for k in range(len(value)))
+
+
+def _changed(parameters: Parameters, label: str, relative: float, more: float = 0.0) -> Parameters:
+    """With this parameter times 1 + relative, and by as much more."""
+    name, _, index = label.partition("[")
+    factor = (1 + relative) + more
+    if not index:
+        return {**parameters, name: parameters[name] * factor}
+    k = int(index.rstrip("]"))
+    value = parameters[name]
+    return {**parameters, name: (*value[:k], value[k] * factor, *value[k + 1 :])}
 
 
 def _state(x: Exchange, fields: Fields) -> Fields:
@@ -350,15 +549,6 @@ def _outcome(x: Exchange, parameters: Parameters, state: Fields, steps: int) -> 
     """All fields after so many steps of the specification."""
     now = x.specification.advance(parameters, state, steps) if steps else state
     return now | x.specification.observe(parameters, now)
-
-
-def _nudged(parameters: Parameters) -> Iterator[tuple[str, Parameters]]:
-    for label, value in parameters.items():
-        if isinstance(value, float) and value:
-            yield label, {**parameters, label: value * (1 + NUDGE)}
-        elif isinstance(value, tuple) and all(isinstance(v, float) for v in value):
-            for k, v in enumerate(value):
-                yield f"{label}[{k}]", {**parameters, label: (*value[:k], v * (1 + NUDGE), *value[k + 1 :])}
 
 
 def _guess_term(x: Exchange, scene: _Scene, name: str, error: np.ndarray, at: tuple[int, ...]) -> Iterator[Guess]:
@@ -405,12 +595,9 @@ def _guess_other_answer(x: Exchange, scene: _Scene, name: str) -> Iterator[Guess
 
 
 def _guess_elements(x: Exchange, scene: _Scene, name: str, bad: np.ndarray) -> Iterator[Guess]:
-    """Which elements are wrong: the last, the rest of a SIMD loop, one part, or those with a feature."""
+    """Which elements are wrong: those with a feature, or in one place."""
     if not bad.ndim or bad.all():
         return
-    axis = int(np.argmax(bad.shape))
-    length = bad.shape[axis]
-    which = np.flatnonzero(np.any(bad, axis=tuple(k for k in range(bad.ndim) if k != axis)))
     if scene.step:
         before = _state(x, scene.before)
         masks = x.specification.features(scene.parameters, before, scene.right)
@@ -419,20 +606,9 @@ def _guess_elements(x: Exchange, scene: _Scene, name: str, bad: np.ndarray) -> I
             if 0 < over.mean() < WIDE and bad[over].any() and not bad[~over].any():
                 yield Guess("the boundary, or what is special here", f"every wrong number is of one that {what}")
                 break
-    if length < 3 or len(which) > length / 2:
-        return
-    if which.tolist() == [length - 1]:
-        yield Guess("a loop that ends one too early", f"only the last of {length} is wrong")
-        return
-    for lanes in LANES:
-        rest = length % lanes
-        if rest and which.tolist() == list(range(length - rest, length)):
-            yield Guess("the remainder of a SIMD loop", f"only the last {rest} of {length} are wrong ({lanes} lanes)")
-            return
-    if len(which) > 2 and which[-1] - which[0] == len(which) - 1:
-        yield Guess("one thread's part", f"only {which[0]} to {which[-1]} of {length} are wrong")
-    elif len(which) <= 2:
-        yield Guess("a lost or double update", f"only {' and '.join(map(str, which))} of {length} are wrong")
+    place = places.find(name, bad)
+    if place:
+        yield Guess(place.cause, f"only {place.which}")
 
 
 def _short(value: float) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from portbench import hosts
+from portbench import hosts, streams
 from portbench.agreement import certificate, faults
 from portbench.agreement.certificate import LADDER, Certificate
 from portbench.agreement.invariants import Invariants
@@ -26,6 +26,7 @@ from portbench.hosts import Ready
 from portbench.manifest import Manifest, Port
 from portbench.protocol import Exchange
 
+CHECKS = 3  # of a wrong port, before it is said to live: few random states show some faults
 # Case, what it is asked up to A5, and (or None) A6.
 Asked = list[tuple[Case, Reference, Invariants, Callable[[Exchange], Verdict] | None]]
 
@@ -55,26 +56,43 @@ class Outcome:
 
 
 def catalogue(manifest: Manifest) -> dict[str, Any]:
-    """The project's own mutants, by name: each has `level` and `what`."""
+    """The project's own mutants, by name: each has `level` and `what`, and `precision` if it is not float64."""
     if not manifest.mutants.module:
         raise Refusal(f"{manifest.path} names no catalogue of mutants: add [mutants] with `module`, or give --port")
     try:  # its folder is on the path since the specification was loaded
-        return dict(importlib.import_module(manifest.mutants.module).MUTANTS)
+        with streams.others():
+            return dict(importlib.import_module(manifest.mutants.module).MUTANTS)
     except (ImportError, AttributeError) as error:
         raise Refusal(f"The catalogue of mutants '{manifest.mutants.module}' cannot be imported: {error}") from None
 
 
+def precision_of(mutant: Any) -> str:
+    """The class as a port of which it is judged."""
+    return getattr(mutant, "precision", "") or "float64"
+
+
 def run_catalogue(
-    manifest: Manifest, specification: Specification, asked: Asked, names: list[str], done: Callable[[], None]
+    manifest: Manifest,
+    specification: Specification,
+    asked: dict[str, Asked],
+    names: list[str],
+    done: Callable[[], None],
 ) -> list[Outcome]:
-    """Every mutant of the project, or those named."""
+    """Every mutant of the project, or those named; what is asked of one depends on its class."""
     mutants = catalogue(manifest)
-    highest = LADDER[-1] if any(statistics for *_, statistics in asked) else certificate.NEEDED
+    highest = LADDER[-1] if any(six for every in asked.values() for *_, six in every) else certificate.NEEDED
     chosen = known("mutant", names or [n for n, m in mutants.items() if m.level <= highest], mutants)
 
     def one(name: str) -> Outcome:
-        ready = hosts.prepare(manifest, _port(manifest, name))
-        made = _die(ready, specification, asked, None)
+        kind = precision_of(mutants[name])
+        ready = hosts.prepare(manifest, _port(manifest, name, kind))
+        # statistics take minutes: they are asked where they must be the ones to kill
+        last = mutants[name].level == LADDER[-1]
+        every: Asked = [(case, a, b, six if last else None) for case, a, b, six in asked[kind]]
+        for _ in range(CHECKS if mutants[name].level else 1):  # what is drawn at random is another in each
+            made = _die(ready, specification, every, None)
+            if not made[-1].holds:
+                break
         done()
         return _outcome(name, mutants[name].what, mutants[name].level, made)
 
@@ -101,16 +119,17 @@ def _in_parallel(one: Callable[[str], Outcome], names: list[str]) -> list[Outcom
         return list(pool.map(one, names))
 
 
-def _port(manifest: Manifest, name: str) -> Port:
+def _port(manifest: Manifest, name: str, precision: str) -> Port:
     """A mutant as a port of the manifest."""
     given = manifest.mutants
-    return Port(name=name, host="python", module=f"{given.module}:{name}", sources=given.sources, threads=False)
+    module = f"{given.module}:{name}"
+    return Port(name=name, host="python", module=module, sources=given.sources, threads=False, precision=precision)
 
 
 def _die(ready: Ready, specification: Specification, asked: Asked, fault: faults.Fault | None) -> list[Certificate]:
     """One certificate per case, until one does not hold."""
     made: list[Certificate] = []
-    with certificate.Connection(ready, specification, 1, fault) as connection:
+    with certificate.Connection(ready, specification, 1, fault, patient=False) as connection:
         for case, reference, invariants, statistics in asked:
             made.append(certificate.check(connection, case, reference, invariants, {}, statistics))
             if not made[-1].holds:

@@ -76,7 +76,7 @@ def _hunt(
     for count in threads if ready.port.threads else [1]:
         traces[count] = []
         for _ in range(PROCESSES):
-            with Exchange(hosts.start(ready, count, STEP_TIMEOUT), specification, ready.port.precision) as x:
+            with Exchange(hosts.start(ready, count, STEP_TIMEOUT), specification, ready.port.numbers) as x:
                 x.port.hello()
                 for _ in range(-(-runs // PROCESSES)):
                     traces[count].append(trace(x, reference.free_run))

@@ -6,29 +6,31 @@ An Answer holds the specification's fields at one point, and the tolerance of ea
   rounding of the field's largest value (twins can agree by luck, and a right port can round where
   no twin does, as where it keeps an image of a particle beyond the box);
 * derived fields of a given state (A2): element by element KAPPA * eps * condition, where the
-  condition is the sum of the absolute values of the terms, and KAPPA comes from the twins. Right is
-  the specification evaluated in more digits.
+  condition is the sum of the absolute values of the terms (condition.py), and KAPPA comes from the
+  twins. Right is the specification evaluated in more digits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
-from portbench import contract, manifest
+from portbench import cache, contract, made_of, manifest
 from portbench.agreement import twins
+from portbench.agreement.condition import condition as condition_of
 from portbench.agreement.twins import CONDITION, SPEC, TRUTH, Precision, Twin
 from portbench.contract import Case, Fields, Parameters, Specification
+from portbench.errors import Refusal
 from portbench.hosts import memory
 from portbench.hosts.build import cache_folder, hash_text
 
@@ -47,6 +49,16 @@ HORIZON = 1e-3  # in units of a field's scale: an envelope beyond this proves no
 SEVERAL = 10  # steps of a long A3
 MANY = 20_000  # numbers; so many are worth several processes
 MANY_STEPS = 1_000_000  # numbers times steps
+_CONTINUOUS = "make that field continuous there, and add its terms by add(terms, axis=...) (see docs/contract.md)"
+_SHORTER = "give it a smaller time step, or that field of STATE a larger scale"
+
+
+class Asker(Protocol):
+    """Asks the specification: function(path of the manifest, identity, *job) for each job."""
+
+    specification: Specification
+
+    def __call__(self, function: Callable, jobs: list[tuple], /) -> list[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,7 @@ class Question:
     parameters: Parameters
     state: Fields
     answers: list[Answer]
+    silent: str = ""  # why there is no answer, or none after more steps
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,7 @@ class Reference:
     few_steps: list[Question]  # A3
     free_run: Question  # A4
     growth: float  # by which factor the envelope of the free run grows in one step
+    silent: tuple[str, ...] = ()  # why states ask nothing in A2, a sentence each
 
     @property
     def horizon(self) -> int:
@@ -98,9 +112,11 @@ def make(
     marks = checkpoints(steps)
     parameters = rounded_parameters(case.parameters, precision.dtype)
     disordered = rounded(specification.disordered_state(parameters), precision.dtype)
+    precision = _measured(oracle, precision, parameters, disordered)
     kinds = [SPEC, *twins.twins(specification, parameters, precision)]
     runs = oracle(evaluate, [(parameters, disordered, marks, twin) for twin in kinds], progress, 0.0, 0.6)
-    free_run = _after_steps(oracle, precision, "the free run", parameters, disordered, marks, runs)
+    _refuse_unless_finite(case, marks, runs[0])
+    free_run = question_after_steps(oracle, precision, "the free run", parameters, disordered, marks, runs)
 
     states = {"the disordered state": disordered}
     # where few steps can be asked for, the states between are much alike; the only one is that of the free run
@@ -113,22 +129,37 @@ def make(
         probe_name(name): (rounded_parameters(given, precision.dtype), rounded(state, precision.dtype))
         for name, (given, state) in specification.probes(np.dtype(precision.dtype).type).items()
     }
-    kernel, few_steps = [], []
+    kernel, few_steps, silent = [], [], []
     points = list((asked | probed).items())
     for done, (name, (given, state)) in enumerate(points):
         at, share = 0.6 + 0.4 * done / len(points), 0.2 / len(points)
         kinds = [SPEC, *twins.twins(specification, given, precision)]
         exact = [TRUTH] if twins.truth_is_affordable(state) else []
         derived = oracle(evaluate, [(given, state, [0], t) for t in [CONDITION, *exact, *kinds]], progress, at, share)
-        if name in probed or not _on_the_edge(specification, precision, derived):
-            question = _derived(specification, precision, name, given, state, derived)
+        edge = "" if name in probed else on_the_edge(specification, precision, derived)
+        if edge:
+            silent.append(f"{edge} in {name}; {_CONTINUOUS}")
+        else:
+            question = derived_question(specification, precision, name, given, state, derived)
             kernel.append(question if exact else _witnessed(specification, question))
         if name != "the disordered state":  # the free run begins with that one
             few = [1] if name in probed or steps < SEVERAL**2 else [1, SEVERAL]
             stepped = oracle(evaluate, [(given, state, few, t) for t in kinds], progress, at + share, share)
-            few_steps.append(_after_steps(oracle, precision, name, given, state, few, stepped))
+            few_steps.append(question_after_steps(oracle, precision, name, given, state, few, stepped, name in probed))
     progress(1.0)
-    return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run))
+    return Reference(case.name, precision, kernel, few_steps, free_run, _growth(free_run), tuple(silent))
+
+
+def _refuse_unless_finite(case: Case, marks: list[int], run: list[Fields]) -> None:
+    """Refusal if the specification's own run of this case leaves the finite numbers: no port could be judged by it."""
+    for mark, fields in zip(marks, run):
+        for name, array in fields.items():
+            if not np.all(np.isfinite(array)):
+                raise Refusal(
+                    f"The specification's own run of case '{case.name}' is not finite: {name} overflows within {mark} "
+                    f"step{'s' * (mark > 1)}: give the case a smaller time step, or fewer steps in [check] of the "
+                    "manifest"
+                )
 
 
 def probe_name(name: str) -> str:
@@ -163,13 +194,24 @@ def largest(specification: Specification, parameters: Parameters, name: str, a: 
     return float(np.max(np.abs(specification.difference(parameters, name, a[name], b[name])), initial=0.0))
 
 
+def _measured(oracle: Oracle, precision: Precision, parameters: Parameters, usual: Fields) -> Precision:
+    """A class of its own with the sizes of a usual state, and of the terms of what derives from it."""
+    if not precision.epsilon:
+        return precision
+    seen = [oracle(evaluate, [(parameters, usual, [0], twin)])[0][0] for twin in (SPEC, CONDITION)]
+    sizes = {n: max(float(np.max(np.abs(a), initial=0.0)) for a in (seen[0][n], seen[1][n])) for n in seen[0]}
+    return replace(precision, sizes=sizes | {n: precision.size(n, a) for n, a in usual.items()})
+
+
 def jumps_of(specification: Specification, parameters: Parameters, precision: Precision) -> dict[str, float]:
     """With few digits it is chance on which side of a discontinuity a port finds itself a step earlier or later."""
-    return specification.jumps(parameters) if precision.dtype == "float32" else {}
+    few = precision.eps > float(np.finfo(float).eps)
+    return specification.jumps(parameters) if few else {}
 
 
 def tolerance_of(
     precision: Precision,
+    name: str,
     envelope: float,
     right: np.ndarray,
     jump: float = 0.0,
@@ -177,7 +219,7 @@ def tolerance_of(
     least_kappa: float = LEAST_KAPPA,
 ) -> np.ndarray:
     """How far a right port may be after steps, where its twins were found no farther than `envelope`."""
-    floor = FLOOR * precision.eps * float(np.max(np.abs(right), initial=0.0))
+    floor = FLOOR * precision.eps * precision.size(name, right)
     if condition is not None:
         floor += least_kappa * precision.eps * float(np.max(condition, initial=0.0))
     return np.array(MARGIN * envelope + floor + jump)
@@ -188,37 +230,56 @@ def least_kappa_of(state: Fields, derived: np.ndarray) -> float:
     return max(LEAST_KAPPA, ONE_LOOP * math.sqrt(sum(a.size for a in state.values()) / max(1, derived.size)))
 
 
-def _after_steps(
-    oracle: Oracle,
+def question_after_steps(
+    oracle: Asker,
     precision: Precision,
     name: str,
     parameters: Parameters,
     state: Fields,
     marks: list[int],
     runs: list[list[Fields]],
+    on_purpose: bool = False,
 ) -> Question:
+    """`runs` is that of the specification and those of its twins, if any; `on_purpose`: a state at a discontinuity is
+    asked all the same.
+    """
     specification, answers = oracle.specification, []
     envelope = dict.fromkeys(specification.fields, 0.0)
     jumps = jumps_of(specification, parameters, precision)
     by_rounding = runs[1:]
     if not jumps:
         by_rounding = [t for t in runs[1:] if not _jumped(specification, precision, parameters, t[0], runs[0][0])]
+    moved = [t for t in runs[1:] if any(not np.array_equal(t[0][n], runs[0][0][n]) for n in specification.state)]
+    if not jumps and moved and not on_purpose and not any(t is m for t in by_rounding for m in moved):
+        first = {n: largest(specification, parameters, n, moved[0][0], runs[0][0]) for n in specification.state}
+        most = max(first, key=lambda n: first[n] / (specification.state[n].scale or 1.0))
+        far = f"rounding alone moves the specification's {most} by {first[most]:.2g} in the first step from {name}"
+        return Question(name, parameters, state, [], f"{far}; {_SHORTER}")
     there = [(parameters, {n: fields[n] for n in specification.state}, [0], CONDITION) for fields in runs[0]]
     conditions = [found[0] for found in oracle(evaluate, there)]
     envelopes: list[dict[str, float]] = []
+    silent = ""
     for k in range(len(marks)):
         for field in specification.fields:
             apart = [largest(specification, parameters, field, twin[k], runs[0][k]) for twin in by_rounding]
             envelope[field] = max([envelope[field], *apart])
-        if any(envelope[name] > HORIZON * (field.scale or 1.0) for name, field in specification.state.items()):
+        lost = [n for n, f in specification.state.items() if not envelope[n] <= HORIZON * (f.scale or 1.0)]
+        if lost:
+            silent = (
+                f"the specification's own twins are {envelope[lost[0]]:.2g} apart in {lost[0]} after {marks[k]} "
+                f"step{'s' * (marks[k] > 1)} from {name}, and a thousandth of its scale is "
+                f"{HORIZON * (specification.state[lost[0]].scale or 1.0):.2g}; {_SHORTER}"
+            )
             break
         envelopes.append(dict(envelope))
-    for envelope, more in zip(envelopes, _anywhere_within(oracle, parameters, runs[0], envelopes)):
+    moved_by = _anywhere_within(oracle, parameters, runs[0], envelopes) if len(runs) > 1 else []
+    for envelope, more in zip(envelopes, moved_by):
         envelope |= {field: max(envelope[field], more[field]) for field in more}
     for step, right, condition, envelope in zip(marks, runs[0], conditions, envelopes):
         tolerance = {
             field: tolerance_of(
                 precision,
+                field,
                 size,
                 right[field],
                 jumps.get(field, 0.0),
@@ -228,11 +289,11 @@ def _after_steps(
             for field, size in envelope.items()
         }
         answers.append(Answer(step, right, tolerance, envelope))
-    return Question(name, parameters, state, answers)
+    return Question(name, parameters, state, answers, silent)
 
 
 def _anywhere_within(
-    oracle: Oracle, parameters: Parameters, right: list[Fields], envelopes: list[dict[str, float]]
+    oracle: Asker, parameters: Parameters, right: list[Fields], envelopes: list[dict[str, float]]
 ) -> list[dict[str, float]]:
     """How far the derived fields are moved where each element of the state is off by its envelope, independently.
 
@@ -252,7 +313,7 @@ def _anywhere_within(
     ]
 
 
-def _derived(
+def derived_question(
     specification: Specification,
     precision: Precision,
     name: str,
@@ -261,14 +322,16 @@ def _derived(
     runs: list[list[Fields]],
 ) -> Question:
     """`runs` is the condition, the truth (or, without it, the specification), and the specification and its twins."""
-    condition, right = runs[0][0], runs[1][0]
+    right = runs[1][0]
+    condition = {field: np.maximum(runs[0][0][field], np.abs(right[field])) for field in specification.derived}
     tolerance, envelope = {}, {}
     for field in specification.derived:
-        unit = precision.eps * condition[field]
+        allowed = precision.allowed(field, condition[field], right[field])
+        unit = precision.eps * allowed
         kappa = 0.0
         for twin in runs[2:]:
             off = np.abs(twin[0][field] - right[field])
-            rounding = (unit > 0) & (off <= _discontinuity(precision) * condition[field])
+            rounding = (unit > 0) & (off <= _discontinuity(precision) * allowed)
             kappa = max(kappa, float(np.max(off[rounding] / unit[rounding], initial=0.0)))
         tolerance[field] = max(least_kappa_of(state, right[field]), KAPPA_MARGIN * kappa) * unit
         envelope[field] = kappa
@@ -299,15 +362,19 @@ def _jumped(
     )
 
 
-def _on_the_edge(specification: Specification, precision: Precision, runs: list[list[Fields]]) -> bool:
-    """Whether rounding decides on which side of a discontinuity this state lies: it asks nothing of a port then."""
-    condition, right = runs[0][0], runs[1][0]
-    limit = _discontinuity(precision)
-    return any(
-        bool(np.any(np.abs(twin[0][field] - right[field]) > limit * condition[field]))
-        for twin in runs[2:]
-        for field in specification.derived
-    )
+def on_the_edge(specification: Specification, precision: Precision, runs: list[list[Fields]]) -> str:
+    """Whether rounding decides on which side of a discontinuity this state lies, and of what: it asks nothing of a
+    port then. Empty if it does not.
+    """
+    right = runs[1][0]
+    for field in specification.derived:
+        condition = np.maximum(runs[0][0][field], np.abs(right[field]))
+        limit = _discontinuity(precision) * precision.allowed(field, condition, right[field])
+        for twin in runs[2:]:
+            off = np.abs(twin[0][field] - right[field])
+            if np.any(off > limit):
+                return f"rounding alone moves the specification's {field} by {float(np.max(off)):.2g}"
+    return ""
 
 
 def _discontinuity(precision: Precision) -> float:
@@ -331,15 +398,16 @@ class Oracle:
     def __init__(self, source: manifest.Manifest, specification: Specification):
         self.specification = specification
         self.path = str(source.path)
-        text = specification.source.read_bytes() + Path(twins.__file__).read_bytes()
-        self.identity = hashlib.sha256(text + np.__version__.encode()).hexdigest()
+        own = [made_of.content(Path(twins.__file__).with_name(name)) for name in ("twins.py", "condition.py")]
+        self.identity = hash_text(specification.identity, own, np.__version__)
         self.memory = joblib.Memory(cache_folder() / "twins", verbose=0)
 
     def __enter__(self) -> Oracle:
         return self
 
     def __exit__(self, *_: object) -> None:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        if processes_can_share():
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
     def __call__(
         self,
@@ -356,7 +424,7 @@ class Oracle:
         sizes = [sum(np.size(a) for a in jobs[k][1].values()) for k in new]
         work = sum(size * (1 + max(jobs[k][2])) for k, size in zip(new, sizes))
         parallel: Iterable = (
-            joblib.Parallel(n_jobs=-1, return_as="generator")(
+            joblib.Parallel(n_jobs=-1 if processes_can_share() else 1, return_as="generator")(
                 joblib.delayed(cached)(self.path, self.identity, *jobs[k]) for k in new
             )
             if len(new) > 1 and (sum(sizes) > MANY or work > MANY_STEPS)
@@ -374,6 +442,7 @@ class Oracle:
         """make(), or what it returned for the same `what` before: a whole set of questions and answers in one file."""
         digest = hash_text(self.identity, ladder(), *what)
         path = cache_folder() / "questions" / f"{digest[:24]}.joblib"
+        cache.used(path)
         try:
             return joblib.load(path)
         except (OSError, EOFError, ValueError, KeyError, AttributeError):  # not there, or cut short
@@ -386,18 +455,32 @@ class Oracle:
 
 
 @lru_cache(maxsize=1)
+def processes_can_share() -> bool:
+    """Whether this machine has semaphores: some containers have no /dev/shm to keep them in."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
 def ladder() -> str:
     """A hash of the ladder's own text: another ladder asks other questions."""
-    return hash_text(*(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))))
+    return hash_text(*(made_of.content(path) for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def evaluate(
     path: str, identity: str, parameters: Parameters, state: Fields, marks: list[int], twin: Twin
 ) -> list[Fields]:
-    """The derived fields of the state after each of `marks` steps, and that state itself where a step was made."""
+    """The derived fields of the state after each of `marks` steps, and that state itself where a step was made; of the
+    CONDITION, that of the derived fields of the state.
+    """
     specification = specification_at(path)
+    if twin == CONDITION:
+        return [condition_of(specification, parameters, state)]
     now, back = twins.start(specification, parameters, state, twin)
-    add = twins.ADDS[twin.add](twin.seed)
+    add = twins.adding(twin)
     seen, step = [], 0
     for mark in marks:
         now = specification.advance(parameters, now, mark - step, add) if mark else now

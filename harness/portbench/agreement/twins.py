@@ -15,7 +15,7 @@ in more digits than any port has is the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mpmath
@@ -23,6 +23,7 @@ import numpy as np
 
 from portbench.contract import Add, Fields, Parameters, Specification
 from portbench.errors import Refusal
+from portbench.manifest import OWN
 
 EXTENDED_DIGITS = 113  # of mpmath's numbers, binary: those of IEEE quadruple precision
 MOST_FOR_MPMATH = 500  # numbers in a state; beyond, the truth takes minutes
@@ -37,10 +38,22 @@ class Precision:
     dtype: str
     jitter: bool  # whether each term of a sum may be wrong by a rounding of its own
     starts: int  # twins that start one ulp away
+    # Of a class of its own: by how much of the largest number of its field each number may be wrong, and the sizes of
+    # these in a usual state, for whoever rounds to a fixed number of places rounds small ones no finer.
+    epsilon: float = 0.0
+    sizes: dict[str, float] = field(default_factory=dict)
 
     @property
     def eps(self) -> float:
-        return float(np.finfo(self.dtype).eps)
+        return self.epsilon or float(np.finfo(self.dtype).eps)
+
+    def size(self, name: str, numbers: np.ndarray) -> float:
+        """Of the largest number of this field, in the state at hand or a usual one."""
+        return max(float(np.max(np.abs(numbers), initial=0.0)), self.sizes.get(name, 0.0))
+
+    def allowed(self, name: str, condition: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """That of which a number may be off by eps: its terms, and in a class of its own the largest of its field."""
+        return condition + self.size(name, numbers) if self.epsilon else condition
 
 
 CLASSES = {
@@ -52,6 +65,13 @@ CLASSES = {
         Precision("float32", "float32", jitter=True, starts=12),
     )
 }
+
+
+def precision_class(name: str) -> Precision:
+    """One of CLASSES, or of "epsilon 1e-12" the class in which each number may be wrong by so much."""
+    if not name.startswith(OWN):
+        return CLASSES[name]
+    return Precision(name, "float64", jitter=True, starts=4, epsilon=float(name.removeprefix(OWN)))
 
 
 def one_at_a_time(terms: np.ndarray, axis: int) -> np.ndarray:
@@ -82,23 +102,26 @@ def absolute(terms: np.ndarray, axis: int) -> np.ndarray:
     return np.sum(np.abs(terms), axis=axis)
 
 
-def jittered(seed: int) -> Add:
-    """Each term is off by up to half an ulp more than it is (random rounding, as in CADNA and Verrou)."""
+def jittered(seed: int, epsilon: float = 0.0) -> Add:
+    """Each term is off by up to half an ulp more than it is (random rounding, as in CADNA and Verrou); or by up to half
+    of `epsilon` of the largest term.
+    """
     random = np.random.default_rng(seed)
 
     def add(terms: np.ndarray, axis: int) -> np.ndarray:
-        off = random.integers(-128, 128, terms.shape, dtype=np.int8) * (np.finfo(terms.dtype).eps / 256)
-        return one_at_a_time(terms * (1 + off), axis)
+        off = random.integers(-128, 128, terms.shape, dtype=np.int8) * ((epsilon or np.finfo(terms.dtype).eps) / 256)
+        of = np.max(np.abs(terms), initial=0.0) if epsilon else terms
+        return one_at_a_time(terms + off * of, axis)
 
     return add
 
 
-ADDS: dict[str, Callable[[int], Add]] = {
-    "in pairs": lambda _: np.sum,
-    "term by term": lambda _: one_at_a_time,
-    "backwards": lambda _: backwards,
-    "compensated": lambda _: compensated,
-    "absolute": lambda _: absolute,
+ADDS: dict[str, Callable[[int, float], Add]] = {
+    "in pairs": lambda *_: np.sum,
+    "term by term": lambda *_: one_at_a_time,
+    "backwards": lambda *_: backwards,
+    "compensated": lambda *_: compensated,
+    "absolute": lambda *_: absolute,
     "jittered": jittered,
 }
 
@@ -113,6 +136,7 @@ class Twin:
     symmetry: str = ""  # a name in the specification's symmetries()
     ulp: bool = False  # start one unit in the last place away
     seed: int = 0
+    precision: Precision | None = None  # a class of its own, by whose epsilon all of this is off instead
 
 
 # The specification itself; the condition of its sums; and itself with more digits.
@@ -135,7 +159,13 @@ def twins(specification: Specification, parameters: Parameters, precision: Preci
         made += [Twin("each term rounded once more", add="jittered", seed=1 + k) for k in range(2)]
     if precision.dtype != "float64":
         made = [Twin("specification in fewer digits"), *made]
-    return [replace(twin, dtype=precision.dtype) for twin in made]
+    own = precision if precision.epsilon else None
+    return [replace(twin, dtype=precision.dtype, precision=own) for twin in made]
+
+
+def adding(twin: Twin) -> Add:
+    """How this twin adds."""
+    return ADDS[twin.add](twin.seed, twin.precision.eps if twin.precision else 0.0)
 
 
 def start(
@@ -148,8 +178,13 @@ def start(
         do, undo = specification.symmetries(parameters, random)[twin.symmetry]
     now = {name: cast(a, twin.dtype) for name, a in do(state).items()}
     if twin.ulp:
-        up_or_down = {name: random.choice([-np.inf, np.inf], a.shape).astype(a.dtype) for name, a in now.items()}
-        now = {name: np.nextafter(a, up_or_down[name]) for name, a in now.items()}
+        sign = {name: random.choice([-1.0, 1.0], a.shape).astype(a.dtype) for name, a in now.items()}
+        own = twin.precision
+        now |= {
+            name: a + own.eps * own.size(name, a) * sign[name] if own else np.nextafter(a, sign[name] * np.inf)
+            for name, a in now.items()
+            if specification.state[name].may_move(a)
+        }
 
     def back(fields: Fields) -> Fields:
         for name, a in fields.items():

@@ -17,8 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from portbench.errors import PortFailure
+from portbench import cache
+from portbench.errors import PortFailure, Refusal
 from portbench.hosts import build
+from portbench.hosts import environment as known
 
 LONGEST_PREPARATION = 1800  # seconds: a first use downloads and compiles packages
 HOW_TO_GET = "install Julia 1.10 or later from https://julialang.org/install, or run `portbench doctor --install-julia`"
@@ -62,9 +64,11 @@ def missing(project: Path, get: str) -> str:
         return "PYTHON_JULIACALL_EXE is set without PYTHON_JULIACALL_PROJECT, a Julia project that holds PythonCall"
     if not executable():
         return f"no Julia was found: {HOW_TO_GET}"
-    if not (project / "Project.toml").is_file():
-        return f"there is no Project.toml in {project}"
     return ""
+
+
+def broken(project: Path) -> str:
+    return "" if (project / "Project.toml").is_file() else f"there is no Project.toml in {project}"
 
 
 def version() -> str:
@@ -74,9 +78,18 @@ def version() -> str:
 
 def install() -> None:
     """Let juliapkg download Julia if there is none (the one place where that may happen unasked-for)."""
+    if find_spec("juliapkg") is None:
+        raise Refusal("Julia is installed by the Python package juliapkg, which is not here: pip install juliacall")
     import juliapkg
 
-    juliapkg.resolve()
+    try:
+        juliapkg.resolve()
+    except Exception as error:  # juliapkg raises bare Exceptions, and what urllib does
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise Refusal(
+            f"Julia cannot be installed: {what}: see that the net can be reached (HTTPS_PROXY), or install "
+            "Julia 1.10 or later by hand from https://julialang.org/install"
+        ) from None
 
 
 def prepare(worker: list[str], digest: str, own: dict[str, str]) -> float:
@@ -87,15 +100,15 @@ def prepare(worker: list[str], digest: str, own: dict[str, str]) -> float:
 
     record = build.cache_folder() / "build" / f"julia-{digest[:16]}" / "build.json"
     if record.is_file():
+        cache.used(record.parent)
         return float(json.loads(record.read_text())["seconds"])
-    given = {**os.environ, **environment(1), **own}
-    with RunningPort("julia", worker, given, Path.cwd(), LONGEST_PREPARATION) as port:
+    given = known.of_a_port(1, environment(1) | own)
+    longest = LONGEST_PREPARATION
+    with RunningPort("julia", worker, given, Path.cwd(), longest, start_silence=longest) as port:
         try:
             port.hello()
         except PortFailure as error:
-            raise PortFailure(
-                "missing", f"its Julia packages cannot be prepared: {error.sentence}", error.log
-            ) from None
+            raise PortFailure("broken", f"its Julia packages cannot be prepared: {error.sentence}", error.log) from None
         seconds = (time.perf_counter_ns() - port.started) / 1e9
         port.quit()
     record.parent.mkdir(parents=True, exist_ok=True)

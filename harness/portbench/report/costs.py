@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portbench import session
@@ -100,14 +101,16 @@ def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: s
     for where in dict.fromkeys((r.case, r.size, r.threads) for r in rows):
         case, size, threads = where
         title = f"{case}: {size:,g} {unit}s, {steps:,g} steps, {threads} thread{'s' * (threads > 1)}"
-        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        shown = Table(
+            title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         for k, name in enumerate(["port", "once s", "step ms", "run s", *([f"pays against {base}"] if base else [])]):
-            shown.add_column(name, justify="left" if k < 1 else "right", no_wrap=True)
+            shown.add_column(escape(name), justify="left" if k < 1 else "right", no_wrap=True)
         for r in rows:
             if (r.case, r.size, r.threads) == where:
                 step = Estimate(*(1e3 * v for v in (r.per_step.value, r.per_step.low, r.per_step.high)))
                 some = [estimate(e, ratio=False) for e in (r.once, step, r.total)]
-                shown.add_row(r.port, *some, *([_pays(r, base)] if base else []))
+                shown.add_row(escape(r.port), *some, *([_pays(r, base)] if base else []))
         console.print(shown)
     console.print(
         "once: start, compile what is not kept, load, end. run: once and all steps; builds and first compilations,\n"

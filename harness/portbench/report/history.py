@@ -177,23 +177,23 @@ def print_history(history: History, console: Console) -> None:
         doubt = ": the specification may run at another speed itself" if history.software.keys() - {"portbench"} else ""
         say(f"[yellow]changed[/yellow] {_told(history.software)}{doubt}")
     for name, changes in history.ports.items():
-        say(f"[yellow]changed[/yellow] {name}: {_told(changes)}")
+        say(f"[yellow]changed[/yellow] {escape(name)}: {_told(changes)}")
     for case, threads in dict.fromkeys((r.case, r.threads) for r in history.rows):
         table = Table(
-            title=_where(case, threads),
+            title=escape(_where(case, threads)),
             title_justify="left",
             title_style="bold",
             box=SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
         for k, name in enumerate(("port", "x", "x beside spec", "rounds", "verdict")):
-            table.add_column(name, justify="right" if 0 < k < 4 else "left", no_wrap=True)
+            table.add_column(escape(name), justify="right" if 0 < k < 4 else "left", no_wrap=True)
         for row in history.rows:
             if (row.case, row.threads) == (case, threads):
                 colour = {"slower": "red", "faster": "green"}.get(row.verdict, "default")
                 rounds = f"{row.rounds[0]}, {row.rounds[1]}"
                 verdict = f"[{colour}]{row.verdict}[/{colour}]"
-                table.add_row(row.port, estimate(row.over), estimate(row.normalised), rounds, verdict)
+                table.add_row(escape(row.port), estimate(row.over), estimate(row.normalised), rounds, verdict)
         console.print(table)
     alone: dict[tuple[str, str], list[str]] = {}
     for one in history.not_compared:

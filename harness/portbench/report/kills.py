@@ -16,12 +16,12 @@ def print_table(outcomes: list[Outcome], console: Console) -> None:
     shown = Table(*_COLUMNS)
     for o in outcomes:
         colour = "green" if o.as_it_should else "red"
-        shown.add_row(o.name, escape(o.what), o.level or "-", f"[{colour}]{_fate(o)}[/{colour}]")
+        shown.add_row(escape(o.name), escape(o.what), o.level or "-", f"[{colour}]{_fate(o)}[/{colour}]")
     console.print(shown)
     console.print(count(outcomes), highlight=False)
     for o in outcomes:
         if not o.as_it_should:
-            console.print(f"[red]{o.name}[/red]: {escape(o.finding)}", highlight=False, soft_wrap=True)
+            console.print(f"[red]{escape(o.name)}[/red]: {escape(o.finding)}", highlight=False, soft_wrap=True)
 
 
 def markdown(outcomes: list[Outcome]) -> str:

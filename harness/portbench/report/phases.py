@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portbench import session
@@ -93,12 +94,14 @@ def print_tables(found: list[Row], console: Console) -> None:
     for case, threads in dict.fromkeys((r.case, r.threads) for r in found):
         some = [r for r in found if (r.case, r.threads) == (case, threads)]
         title = f"{case}, {threads} thread{'s' * (threads > 1)}"
-        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        shown = Table(
+            title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         for k, name in enumerate(["", *(r.port for r in some)]):
-            shown.add_column(name, justify="right" if k else "left", no_wrap=True)
+            shown.add_column(escape(name), justify="right" if k else "left", no_wrap=True)
         for name, of_port in _lines(some).items():
             if any(of_port):
-                shown.add_row(name, *of_port)
+                shown.add_row(escape(name), *of_port)
         console.print(shown)
     console.print(
         "Medians over processes. Cold: of the very first process, with nothing compiled. load, first call, warm-up:\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from portbench import session
 from portbench.manifest import SPEC_PORT
-from portbench.timing import warmup
+from portbench.timing import conditions, warmup
 from portbench.timing.statistics import Estimate, confidence_of, median_time, ratio
 
 SAME_LEVEL = 0.03  # relative: what differs by less in the warm-up is the same speed
@@ -33,6 +34,7 @@ class Row:
     build: float | None  # seconds
     code_lines: int | None  # of its sources, what it shares with other ports too
     memory: int | None  # bytes, peak
+    unlike: list[str]  # ports whose samples were taken under other conditions: the ratio to them is undecided
     warm_up: str  # "flat", "warm-up", "slowdown", "no steady state", "inconsistent"; empty where steps take too long
     refusal: str  # why there is no figure
 
@@ -64,7 +66,7 @@ def _not_covered(certificate: dict[str, Any] | None, port: dict[str, Any]) -> st
 def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int, port: dict[str, Any]) -> Row:
     name = port["name"]
     certificate = session.certificate(document, name, case, threads)
-    refusal = port["missing"]
+    refusal = port["missing"] or port.get("broken", "")
     if not refusal and name != SPEC_PORT:
         refusal = _not_covered(certificate, port)
     here = {"port": name, "case": case, "threads": threads}
@@ -74,11 +76,25 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
     mine = block[block["port"] == name]
     if name == SPEC_PORT and len(block) and mine.empty:
         refusal = refusal or "not timed: [check] steps asks it for one step only, so long does it take"
+    disturbed = any(here.items() <= d.items() for d in document["disturbed"])
+    if not refusal and mine.empty and disturbed:
+        refusal = "each of its samples was held up by something else: measure again when the machine is less busy"
+    if not refusal and len(mine) and name != SPEC_PORT and (document.get("sealed") or document["seals"]):
+        sealed = any(here.items() <= s.items() and s["passed"] for s in document["seals"])
+        refusal = "" if sealed else "the session ended before the run that was timed could be checked"
     timed = not refusal and len(mine) > 0
+    taken = {
+        one: [s for s in document["samples"] if {**here, "port": one}.items() <= s.items()]
+        for one in {name, SPEC_PORT, document["baseline"]}
+    }
+    unlike = [one for one in taken if timed and taken[one] and conditions.unlike(taken[name], taken[one])]
 
     def against(other: str) -> Estimate | None:
         base = block[block["port"] == other]
-        return ratio(base, mine, confidence_of(document)) if timed and other and other != name and len(base) else None
+        if not (timed and other and other != name and len(base)):
+            return None
+        found = ratio(base, mine, confidence_of(document))
+        return Estimate(found.value, 0.0, math.inf) if found and other in unlike else found
 
     phases = [p for p in document["phases"] if p["port"] == name]
     warm_starts = [
@@ -108,6 +124,7 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
         build=port["build_seconds"],
         code_lines=port.get("code_lines"),
         memory=peak if timed and peak else None,
+        unlike=sorted(unlike),
         warm_up=_warm_up(document, here) if timed else "",
         refusal=refusal,
     )

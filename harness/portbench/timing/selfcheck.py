@@ -24,10 +24,11 @@ from portbench.contract import Case, Specification
 from portbench.errors import Refusal
 from portbench.hosts import Ready
 from portbench.session import Session
-from portbench.timing.scheduler import AGAIN, Block, Plan, measure
-from portbench.timing.statistics import Estimate, confidence_of, ratio
+from portbench.timing.scheduler import AGAIN, SAMPLES, Block, Plan, measure
+from portbench.timing.statistics import LEAST_ROUNDS, Estimate, confidence_of, ratio
 
 PLANTED = (0.01, 0.02, 0.05)
+STARTING = 1.0  # seconds, roughly: until a process has started and is warm
 CONFIDENCE = 0.95
 
 
@@ -90,6 +91,19 @@ def check(
             known = ratio(of[name], of[other], confidence_of(document)) if {name, other} <= set(of) else None
             found[part] = known if known is None or np.isfinite(known.high) else None
         done(Try(number, document["measured"][0]["seconds"], found))
+
+
+def forecast(tries: int, plan: Plan) -> str:
+    """How long so many tries take, in a sentence."""
+    # five processes a round, each started and warmed up, and their samples
+    round_ = (len(PLANTED) + 2) * (STARTING + SAMPLES * plan.sample)
+    seconds = tries * max(plan.budget, LEAST_ROUNDS * round_)
+    length = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"
+    many = f"{tries:,} tries" if tries > 1 else "One try"
+    return (
+        f"{many} of up to {seconds / tries:.0f} s, more where {LEAST_ROUNDS} rounds take longer: about {length}; "
+        "Ctrl-C stops, and the same command goes on after the last finished try"
+    )
 
 
 def rates(tries: list[Try]) -> list[Rate]:

@@ -51,6 +51,11 @@ class Estimate:
         """Half the width of the interval, as a fraction of the value."""
         return (self.high - self.low) / 2 / self.value
 
+    @property
+    def says_nothing(self) -> bool:
+        """The interval is wider than the value to either side: no figure."""
+        return not self.uncertainty <= 1
+
 
 def confidence_of(document: dict[str, Any]) -> float:
     """Of this session's intervals: more where measuring stopped because they were narrow."""
