@@ -33,8 +33,8 @@ NAME = "particles in a box"
 # What a port receives and returns: shape (in terms of the parameters), unit, and
 # `scale`, the size at which a difference in this field means that all is lost.
 STATE = {
-    "position": {"shape": ("boxes", "particles", 3), "unit": "sigma", "scale": 1.0},
-    "velocity": {"shape": ("boxes", "particles", 3), "unit": "sqrt(epsilon/mass)", "scale": 1.0},
+    "position": {"shape": ("boxes", "particles", 3), "unit": "sigma", "scale": 1.0, "continuous": True},
+    "velocity": {"shape": ("boxes", "particles", 3), "unit": "sqrt(epsilon/mass)", "scale": 1.0, "continuous": True},
 }
 DERIVED = {
     "force": {"shape": ("boxes", "particles", 3), "unit": "epsilon/sigma"},
@@ -503,3 +503,162 @@ def probes(dtype=float):
         {"position": two, "velocity": np.stack([np.ones((64, 3)), -np.ones((64, 3))])},
     )
     return made
+
+
+def stress(random, size):
+    """A legal case of about `size` particles, drawn by the NumPy generator `random`: (parameters, state).
+
+    Dense, thin and clustered states, at rest, hot and flowing, with particles on faces, in cubes and in long and
+    narrow boxes, of any count, of several boxes, with cutoffs and time steps that no named case has.
+    """
+    many = size >= 100  # of these most are dense and warm, with long lists of neighbours: in these, lists grow old
+    while True:
+        boxes = int(random.choice([1, 1, 1, 2, 3, 5]))
+        particles = max(1, size // boxes - int(random.integers(3)))
+        parameters = {
+            "boxes": boxes,
+            "particles": particles,
+            "boundary": str(random.choice(["periodic", "walls"])),
+            "cutoff": float(random.choice([2.0, 2.5, 3.3, 4.0, 4.0, 4.0] if many else [1.2, 2.0, 2.5, 3.3])),
+            "dt": float(random.choice([0.005, 0.005, 0.002] if many else [0.005, 0.002, 5e-5])),
+        }
+        for name in ("cutoff", "dt"):
+            parameters[name] *= 1 + 0.1 * random.random()
+        if many and random.random() < 0.5:
+            return approaching(random, parameters, size)
+        least = 2 * parameters["cutoff"] if parameters["boundary"] == "periodic" else 2.0
+        spacing = random.choice([0.95, 0.95, 1.1, 1.3])
+        box = least * (1 + random.random(3) * random.choice([0.1, 0.1, 2.0] if many else [0.1, 2.0, 8.0]))
+        box *= max(1.0, 1.05 * (particles * spacing**3 / np.prod(box)) ** (1 / 3))
+        while np.prod(box // spacing) < particles:
+            box *= 1.05
+        parameters["box"] = tuple(float(side) for side in box)
+        position = np.array([scattered(random, particles, box, spacing) for _ in range(boxes)])
+        if random.random() < 0.3:  # all as fast, along diagonals: many meet head on
+            velocity = random.choice([-1.0, 1.0], position.shape) * random.choice([1.0, 3.0])
+        else:
+            velocity = random.standard_normal(position.shape) * random.choice(
+                [0.8, 1.2, 2.5, 5.0] if many else [0.0, 0.8, 1.2, 5.0]
+            )
+        velocity *= random.choice([0.2, 1.0, 1.0], (boxes, 1, 1))  # boxes that are colder than others
+        velocity += random.choice([0.0, 0.0, 2.0]) * random.standard_normal(3)  # a flow
+        for v in velocity:  # one that is faster than all others, which may rest
+            v[random.integers(particles)] *= random.choice([1.0, 1.0, 1.0, 4.0])
+            if many and random.random() < 0.35:
+                v[:] = 0.0
+                v[random.integers(particles)] = random.choice([-3.0, 3.0], 3)
+        state = {"position": position, "velocity": velocity}
+        try:
+            check_state(parameters, state)
+            moved = advance(parameters, state, 2)
+        except ValueError:
+            continue
+        # no explosions: in those a rounding grows beyond all bounds within a few steps
+        kick = max(np.max(np.abs(forces(parameters, x))) for x in position) * parameters["dt"]
+        if kick < 30 and np.all(np.abs(moved["velocity"]) < 60):
+            return parameters, state
+
+
+def approaching(random, parameters, size):
+    """A thin gas of pairs that come nearer to each other, from a little beyond the cutoff: (parameters, state).
+
+    All are as fast, or one alone moves and leaves its box through a face: a list of neighbours whose age is misjudged
+    then lacks some pair or other.
+    """
+    boxes, cutoff = max(4, parameters["boxes"]), parameters["cutoff"]
+    particles = max(2, size // boxes)
+    periodic = random.random() < 0.75
+    pairs = particles // 2
+    cells = int(np.ceil((pairs + 1) ** (1 / 3)))
+    side = 2 * cutoff + 1.3  # of a cell, in which one pair is
+    places = np.array(np.unravel_index(random.permutation(cells**3)[: pairs + 1], (cells,) * 3)).T
+    position = np.empty((boxes, particles, 3))
+    velocity = np.zeros((boxes, particles, 3))
+    for x, v in zip(position, velocity):
+        along = random.standard_normal((pairs, 3))
+        if random.random() < 0.7:  # along diagonals, on which a component is least of the whole
+            along = np.sign(along)
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        apart, speed = cutoff + random.uniform(0.1, 1.0, (pairs, 1)), random.choice([1.5, 3.0])
+        x[:] = np.repeat(side * (places + 0.5), 2, axis=0)[:particles]  # of an odd number the last one is alone
+        for first, sign in (0, 1.0), (1, -1.0):
+            x[first : 2 * pairs : 2] += sign * 0.5 * apart * along
+            v[first : 2 * pairs : 2] = -sign * speed * along
+        if periodic and random.random() < 0.5:
+            x[:2] = x[:2].mean(axis=0) + 0.5 * apart[0] * np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+            x[:, 0] = (x[:, 0] - x[0, 0] - 0.02) % (side * cells)
+            v[:] = 0.0
+            v[0, 0] = 2 * speed
+        order = random.permutation(particles)
+        x[:], v[:] = x[order], v[order]
+    changed = {"boxes": boxes, "particles": particles, "boundary": "periodic" if periodic else "walls"}
+    changed["box"] = (float(side * cells),) * 3
+    return {**parameters, **changed}, {"position": position, "velocity": velocity}
+
+
+def scattered(random, particles, box, spacing):
+    """Positions (particles, 3) on sites `spacing` apart: a lattice, a drop or a gas, on the sites or beside them."""
+    side = (box // spacing).astype(int)
+    sites = np.stack(np.unravel_index(np.arange(np.prod(side)), side), axis=-1)
+    kind = random.choice(["lattice", "drop", "gas"])
+    if kind == "drop":
+        away = np.sum((sites - side * random.choice([0.0, 0.5])) ** 2, axis=1)
+        sites = sites[np.argsort(away, kind="stable")]
+    if kind == "gas":
+        sites = random.permutation(sites)
+    x = sites[:particles] * (box / side)
+    x = x + random.choice([0.0, 0.05, 0.1]) * spacing * random.random(x.shape)
+    if random.random() < 0.3:
+        axis = random.integers(3)
+        x[0, axis] = random.choice([0.0, box[axis]])  # on a face
+    if particles > 1 and random.random() < 0.3:
+        x[-1] = x[0] + (random.uniform(0.7, 0.9), 0, 0)  # a close pair
+    return np.clip(x, 0, box)
+
+
+def part(parameters, state, random):
+    """Some particles about a random one, cut out with all that they depend on for one step.
+
+    (parameters, state, {field: (places in the whole, places in the part)}): in that smaller case the fields at these
+    places are, after no step and after one, what they are in the whole.
+    """
+    one = int(random.integers(parameters["boxes"]))
+    x, v = state["position"][one], state["velocity"][one]
+    centre = x[random.integers(len(x))]
+    distance = np.sqrt(np.sum(separation(parameters, centre[:, None], x.T)[:, 0] ** 2, axis=0))
+    inner = np.sort(np.argsort(distance)[:8])
+    # after a step an inner particle feels others, whose way there their own neighbours decided
+    moved = 2 * parameters["dt"] * np.max(np.abs(v)) * 3**0.5
+    within = np.flatnonzero(distance <= np.max(distance[inner]) + 2 * (parameters["cutoff"] + moved) + 0.5)
+    places = (one, inner), (0, np.searchsorted(within, inner))
+    smaller = {**parameters, "boxes": 1, "particles": len(within)}
+    return (
+        smaller,
+        {"position": x[within][None], "velocity": v[within][None]},
+        dict.fromkeys(("position", "velocity", "force"), places),
+    )
+
+
+def copies(parameters, fields, times):
+    """A periodic box so many `times` (3) along each axis, as one box: (parameters, fields), of the fields given.
+
+    What is right for the one is right for the other. None between walls and of several boxes.
+    """
+    if parameters["boundary"] != "periodic" or parameters["boxes"] != 1:
+        return None
+    box, count, particles = np.array(parameters["box"]), int(np.prod(times)), parameters["particles"] * np.prod(times)
+    corners = np.stack(np.meshgrid(*[np.arange(n) for n in times], indexing="ij"), axis=-1).reshape(-1, 1, 3) * box
+    made = {}
+    for name, a in fields.items():
+        if name == "position":
+            made[name] = (a + corners).reshape(1, -1, 3)
+        elif name in ("velocity", "force"):
+            made[name] = np.tile(a, (1, count, 1))
+        elif name == "pressure":
+            made[name] = a
+        elif name == "temperature":
+            made[name] = a * (max(parameters["particles"] - 1, 1) * count / max(particles - 1, 1))
+        else:
+            made[name] = a * count
+    sides = tuple(float(side * n) for side, n in zip(box, times))
+    return {**parameters, "particles": int(particles), "box": sides}, made
