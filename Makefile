@@ -1,6 +1,7 @@
 # make compare   check every port against the specification, time those that agree, print the table
 # make test      all tests; those of a language that is not here are skipped, with the reason; with PORTBENCH_LONG=1
-#                also some that take minutes; those that need the processors for themselves come last
+#                also some that take minutes; those that need the processors for themselves come last; one cache
+#                serves them all, and no other is touched
 # make benchmarks   each port on each case in pytest-benchmark
 #
 # All need only Python 3.11 or later, and make their own environment in .venv (with uv, where it is there).
@@ -19,8 +20,10 @@ test: $(VENV)/tests
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy -p portbench
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_FLAGS) || test $$? = 5
-	@$(BIN)/python -m pytest -m alone $(TEST_FLAGS) || test $$? = 5
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	export PORTBENCH_CACHE="$${PORTBENCH_CACHE:-$$folder}"; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_FLAGS) || test $$? = 5; \
+	$(BIN)/python -m pytest -m alone $(TEST_FLAGS) || test $$? = 5
 
 benchmarks: $(VENV)/tests
 	@$(BIN)/python -m pytest tests/benchmarks $(BENCHMARK_FLAGS)

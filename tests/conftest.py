@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ LONG = pytest.mark.skipif(not os.environ.get("PORTBENCH_LONG"), reason="it takes
 
 @pytest.fixture(scope="session", autouse=True)
 def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All tests of a process share a cache: twins and builds are made once, and nobody's are touched."""
+    """All tests of a process share a cache, those of `make test` too: twins and builds are made once."""
     os.environ.setdefault("PORTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -37,6 +38,13 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def bundled() -> Manifest:
     """The manifest of this repository."""
     return manifest.read(ROOT / "portbench.toml")
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The specification of the ring of springs, that a test may change for itself."""
+    monkeypatch.syspath_prepend(HERE / "ring")  # else the folder is taken for a package
+    return importlib.import_module("ring")
 
 
 @pytest.fixture

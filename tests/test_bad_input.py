@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+from portbench import cli, hosts, manifest, run
+from portbench.errors import Refusal
+from portbench.hosts import build
 
 PORT = """
 [ports.honest]
@@ -17,7 +22,7 @@ sources = ["honest.py"]
 """
 HONEST = """
 from particles import spec
-def load(p, s): return {"p": p, "s": s}
+def load(p, s): return {"p": p, "s": {name: array.copy() for name, array in s.items()}}
 def run(sim, steps): sim["s"] = spec.advance(sim["p"], sim["s"], steps)
 def state(sim): return sim["s"] | spec.observe(sim["p"], sim["s"])
 """
@@ -55,6 +60,14 @@ def test_unknown_port_or_case(portbench, tmp_path: Path, command: str) -> None:
     done = portbench(command, "--cases", "liquid-50")
     assert done.returncode == 2
     assert "There is no case 'liquid-50': did you mean 'liquid-500'?" in complaint(done)
+    with pytest.raises(Refusal, match="'spec' is the specification, beside which every port is checked"):
+        manifest.find(tmp_path).choose_ports(["spec"])
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    for source, words in (("hoenst.py", "did you mean 'honest.py'?"), ("/sub/x.c", f"not exist in {tmp_path}")):
+        found = manifest.read(write(tmp_path, "", PORT.replace("honest.py", source)) / "portbench.toml")
+        assert hosts.broken(found, found.ports["honest"]).endswith(words)
 
 
 def test_missing_manifest(portbench, tmp_path: Path) -> None:
@@ -63,24 +76,131 @@ def test_missing_manifest(portbench, tmp_path: Path) -> None:
     assert "no manifest at nowhere.toml" in complaint(done)
 
 
+PROJECT = '[project]\nname = "x"\nspec = "y"\n'
+PYTHON = PROJECT + '[ports.a]\nhost = "python"\nmodule = "a"\nsources = ["a"]\n'
+BUILT = PROJECT + '[ports.a]\nhost = "executable"\nsources = ["a"]\n'
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[project\n", "not valid TOML"),
-        ('[ports.a]\nhost = "python"\n', "project"),
-        ('[project]\nname = "x"\nspec = "y"\n[ports.a]\nhost = "fortran"\nsources = ["a"]\n', "ports.a.host"),
-        ('[project]\nname = "x"\nspec = "y"\n[ports.a]\nhost = "python"\nsources = ["a"]\n', "needs `module`"),
-        ('[project]\nname = "x"\nspec = "y"\n[ports.a]\nhost="python"\nmodule="a"\nsources=["a"]\nspeed=9\n', "speed"),
-        ('[project]\nname = "x"\nspec = "y"\nports = 3\n', "ports"),
-        ('[project]\nname = "x"\nspec = "y"\n[compare]\nports = ["b"]\n[ports]\n', "There is no port 'b'"),
-        ('[project]\nname = "x"\nspec = "y"\n[ports.spec]\nhost = "python"\n', "may not be called 'spec'"),
+        ('[ports.a]\nhost = "python"\n', "it has no table [project]"),
+        (PROJECT, "it has no table [ports]"),
+        ('[project]\nspec = "y"\n[ports]\n', "[project] lacks the key `name`"),
+        (PROJECT + "[prots.a]\n", "there is no table [prots]: did you mean [ports]?"),
+        (
+            PROJECT + "[limits]\n",
+            "there is no table [limits]: there is [project], [compare], [check], [mutants], [ports]",
+        ),
+        ("root = 3\n" + PYTHON, "there is no table [root]"),
+        (PROJECT + "python_path = 3\n[ports]\n", "[project] python_path = 3 must be a list"),
+        (PROJECT + 'python-pth = ["."]\n[ports]\n', "[project] has no key `python-pth`: did you mean `python-path`?"),
+        (
+            PYTHON.replace("python", "pyhton"),
+            '[ports.a]: host = "pyhton" must be "python", "julia" or "executable": did',
+        ),
+        (PYTHON.replace("python", "spec"), '[ports.a]: host = "spec" must be "python", "julia" or "executable"'),
+        (PYTHON.replace("module", "modul"), "[ports.a] has no key `modul`: did you mean `module`?"),
+        (PYTHON.replace("host", "hots"), "[ports.a] has no key `hots`: did you mean `host`?"),
+        (PYTHON.replace('host = "python"\n', ""), "[ports.a] lacks the key `host`"),
+        (PYTHON.replace('module = "a"\n', ""), '[ports.a]: a port with host = "python" needs `module`'),
+        (PYTHON + "speed = 9\n", "[ports.a] has no key `speed`: there is host, language"),
+        (PYTHON + 'name = "b"\nvariant = 3\n', "[ports.a] has no key `variant`: did you mean `variants`?"),
+        (PYTHON.replace('["a"]', '"a"'), '[ports.a] sources = "a" must be a list, such as ["a"]'),
+        (PYTHON.replace('["a"]', "[3]"), "[ports.a] sources[0] = 3 must be a text in quotes"),
+        (PYTHON.replace('["a"]', "[]"), "[ports.a] sources = [] must be a list with something in it"),
+        (PYTHON.replace('module = "a"', 'module = ["a"]'), '[ports.a] module = ["a"] must be a text in quotes'),
+        (PYTHON + 'threads = "many"\n', '[ports.a] threads = "many" must be true or false'),
+        (PYTHON + 'precision = "double"\n', 'precision must be "float64", "float64-fast", "float32", or a table'),
+        (PYTHON + "[ports.a.variants.b]\nmodule = 3\n", "[ports.a.variants.b] module = 3 must be a text in quotes"),
+        (PYTHON + "[check]\nsteps = 100\n", "[check] steps = 100 must be a table, such as { default = 100 }"),
+        (PYTHON + "[check]\nsteps = { default = 1.5 }\n", "[check] steps.default = 1.5 must be a whole number"),
+        (PYTHON + "[check]\nsteps = { default = 0 }\n", "[check] steps.default = 0 must be above 0"),
+        (PYTHON + "[check]\nlong = { default = -1 }\n", "[check] long.default = -1 must be at least 0"),
+        (PYTHON + "[compare]\nsample = 100\n", "[compare] sample = 100 must be at most 60"),
+        (PYTHON + '[compare]\nrun = "x"\n', '[compare] run = "x" must be a whole number or a table'),
+        (PYTHON + "[compare]\nrun = { tiny = 0 }\n", "[compare] run.tiny = 0 must be above 0"),
+        (PYTHON + "[cases]\na = 3\n", "[cases.a] is 3, and must be a table"),
+        ("compare = 3\n" + PYTHON, "[compare] is 3, and must be a table"),
+        (PROJECT + "ports = 3\n", "[project] has no key `ports`"),
+        ("ports = 3\n" + PROJECT, "[ports] is 3, and must be a table"),
+        (BUILT, '[ports.a]: a port with host = "executable" needs `run`'),
+        (
+            BUILT + 'build = ["cc", "-o", "{ouput}"]\nrun = ["{output}"]\n',
+            "`build` has {ouput}, and the only placeholder is",
+        ),
+        (BUILT + 'run = ["./{OUTPUT}"]\n', "`run` has {OUTPUT}, and the only placeholder is {output}"),
+        (BUILT + 'build = ["make"]\nrun = ["{output}"]\n', "`build` does not say where {output} goes"),
+        (BUILT + 'build = "cc -o {output} a.c"\n', 'must be a list, such as ["cc", "-o", "{output}", "a.c"]'),
+        (PROJECT + '[compare]\nports = ["b"]\n[ports]\n', "There is no port 'b'"),
+        (PROJECT + '[ports."a,b"]\nhost = "python"\n', "holds a comma"),
+        (PROJECT + '[ports]\n[cases."a#1"]\n', "number of a seed"),
+        (PROJECT + '[ports." a"]\nhost = "python"\n', "without blanks around it"),
+        (
+            PROJECT + '[ports."a:b"]\nhost = "python"\n[ports.a]\nvariants = {b = {}}\n',
+            "has the name of a variant",
+        ),
+        (PROJECT + '[ports.spec]\nhost = "python"\n', "may not be called 'spec'"),
     ],
 )
-def test_broken_manifest(portbench, tmp_path: Path, text: str, words: str) -> None:
+def test_broken_manifest(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "portbench.toml").write_text(text)
+    with pytest.raises(Refusal) as refusal:
+        manifest.find(tmp_path)
+    said = str(refusal.value)
+    assert words in said
+    assert "\n" not in said and "Input should" not in said and "pydantic" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("scaling a.json b c", "scaling takes one session, and cases by --cases b,c: b c is too much"),
+        ("cost a.json b.json --steps 5", "cost takes one session, and cases by --cases b.json: b.json is too much"),
+        ("report a.json b.json", "report takes one session: b.json is too much (two sessions are compared by"),
+    ],
+)
+def test_more_than_one_session(command: str, words: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.app(command.split())
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_shells_braces_are_its_own(tmp_path: Path) -> None:
+    more = 'build = ["sh", "-c", "cc -o $1 ${outputs}; awk {print}", "{output}"]\nrun = ["{output}"]\n'
+    (tmp_path / "portbench.toml").write_text(BUILT + more)
+    assert manifest.find(tmp_path).ports["a"].run == ["{output}"]
+
+
+def test_a_broken_manifest_on_the_command_line(portbench, tmp_path: Path) -> None:
+    (tmp_path / "portbench.toml").write_text(PYTHON + "[check]\nsteps = 100\n")
     done = portbench("check")
     assert done.returncode == 2
-    assert words in complaint(done)
+    assert "[check] steps = 100 must be a table" in complaint(done)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            "[check]\nsteps = { default = 2, tniy = 3 }\n",
+            "[check] steps: There is no case 'tniy': did you mean 'tiny'?",
+        ),
+        ("[check]\nlong = { tniy = 3 }\n", "[check] long: There is no case 'tniy'"),
+        ('[compare]\ncases = ["tniy"]\n', "[compare] cases: There is no case 'tniy'"),
+        ("[compare]\nrun = { tniy = 3 }\n", "[compare] run: There is no case 'tniy'"),
+        ('[mutants]\ncases = ["tniy"]\n', "[mutants] cases: There is no case 'tniy'"),
+        ('[cases.mine]\nbase = "tniy"\n', "[cases.mine] base: There is no case 'tniy'"),
+        ("[cases.mine]\nbase = [3]\n", "[cases.mine] base: There is no case '[3]'"),
+    ],
+)
+def test_a_case_that_the_manifest_alone_knows(tmp_path: Path, more: str, words: str) -> None:
+    found = manifest.read(write(tmp_path, more) / "portbench.toml")
+    with pytest.raises(Refusal) as refusal:
+        run.plan(found, [], ["tiny"], [1])
+    assert words in str(refusal.value)
 
 
 def test_specification_that_is_none(portbench, tmp_path: Path) -> None:
@@ -171,7 +291,7 @@ steps = {default = 2}
     done = portbench("check", "--cases", "tiny", "--json", "--quiet")
     said = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert said["missing"]["gone"] == "the program ./no-such-program is not on the PATH"
+    assert said["missing"]["gone"].startswith("the program ./no-such-program is not on the PATH: install")
     assert "compiler no-such-compiler is not on the PATH: apt-get install" in said["missing"]["compilerless"]
     assert "Python package no_such_package is not installed" in said["missing"]["packageless"]
     assert portbench("check", "--cases", "tiny", "--ports", "honest,gone").returncode == 1
@@ -181,13 +301,62 @@ steps = {default = 2}
     assert "no-such-compiler" in shown.stdout
 
 
-def test_build_that_fails(portbench, tmp_path: Path) -> None:
-    (tmp_path / "x.c").write_text("int main(void) { return zero; }\n")
-    more = '[ports.broken]\nhost="executable"\nbuild=["cc","x.c","-o","{output}"]\nrun=["{output}"]\nsources=["x.c"]\n'
+@pytest.mark.parametrize("command", ["check", "compare", "doctor"])
+def test_what_is_there_and_does_not_work_is_a_failure(portbench, tmp_path: Path, command: str) -> None:
+    """Of a port that was not named too: only what is not installed is a line and no more."""
+    (tmp_path / "x.c").write_text("int main(void) {\n  int error_count;\n  return zero;\n}\n")
+    more = """
+[ports.broken]
+host = "executable"
+build = ["cc", "-Wall", "x.c", "-o", "{output}"]
+run = ["{output}"]
+sources = ["x.c"]
+[ports.mute]
+host = "python"
+module = "honest"
+version = ["python", "-c", "raise SystemExit('no licence')"]
+sources = ["honest.py"]
+[ports.gone]
+host = "executable"
+run = ["no-such-program"]
+sources = ["x.c"]
+[compare]
+cases = ["tiny"]
+ports = ["broken", "mute", "gone"]
+"""
     write(tmp_path, more)
-    done = portbench("check", "--cases", "tiny", "--ports", "broken", "--json", "--quiet")
-    assert done.returncode == 1
-    assert "zero" in json.loads(done.stdout)["missing"]["broken"]
+    done = portbench(command, "--json", *(["--quiet"] if command != "doctor" else []))
+    said = json.loads(done.stdout)
+    assert done.returncode == 1, done.stderr
+    assert said["ok"] is False
+    if command == "doctor":
+        found = {f["what"]: f for f in said["findings"]}
+        assert "x.c:3:" in found["port broken"]["detail"] and found["port broken"]["broken"]
+        assert found["port gone"]["broken"] is False and found["port gone"]["usable"] is False
+        return
+    assert "x.c:3:" in said["broken"]["broken"] and "zero" in said["broken"]["broken"]
+    assert said["broken"]["mute"].endswith("ended with exit status 1: no licence")
+    assert list(said["missing"]) == ["gone"]
+    if command == "check":
+        assert "broken" in portbench("check", "--quiet").stdout
+
+
+@pytest.mark.parametrize(
+    ("log", "first"),
+    [
+        ("-Werror x.c\nx.c:2:9: warning: a\nx.c:3:10: error: no zero\nx.c:4:1: error: b", "x.c:3:10: error: no zero"),
+        ("error[E0425]: cannot find value\n --> src/main.rs:3:5\n", "src/main.rs:3:5: error[E0425]: cannot find value"),
+        ("x.f90:3:4:\n\n    3 | zero\n      | 1\nError: Syntax error", "x.f90:3:4: Error: Syntax error"),
+        ("ld: x.o: undefined reference to `f'\ncollect2: error: ld returned 1", "ld: x.o: undefined reference to `f'"),
+        ("ld: cannot find -lmm: No such file\ncollect2: error: ld returned 1", "ld: cannot find -lmm: No such file"),
+        ("ld: library 'mm' not found\nclang: error: linker command failed", "ld: library 'mm' not found"),
+        ('k.cu(12): error: identifier "x" is undefined\n', 'k.cu(12): error: identifier "x" is undefined'),
+        ("make: nothing to be done\nkilled", "killed"),
+        ("", "it says nothing"),
+    ],
+)  # fmt: skip
+def test_the_compilers_own_first_error_is_said(log: str, first: str) -> None:
+    assert build.first_error(log) == first
 
 
 def test_a_port_whose_module_is_broken(portbench, tmp_path: Path) -> None:
@@ -213,10 +382,105 @@ def test_threads_and_results_that_cannot_be(portbench, tmp_path: Path) -> None:
     assert "cannot be read as a session" in complaint(done)
 
 
+def test_ports_get_a_known_environment(portbench, tmp_path: Path) -> None:
+    """What was set for debugging changes no figure; what was kept from the ports is said, and what passed is kept."""
+    more = '[compare]\ncases = ["tiny"]\n[check]\nsteps = {default = 2}\n'
+    write(tmp_path, more, PORT + 'environment = { MINE = "1" }\nthreads = false\n')
+    shell = {"NUMBA_DISABLE_JIT": "1", "LD_DEBUG": "", "OMP_NUM_THREADS": "7", "OPENBLAS_L2_SIZE": "262144"}
+    (tmp_path / "honest.py").write_text(
+        HONEST + "import os\n"
+        "assert os.environ['MINE'] == '1' and os.environ['OPENBLAS_L2_SIZE'] and os.environ['OMP_NUM_THREADS'] == '1'\n"
+        "assert 'NUMBA_DISABLE_JIT' not in os.environ and 'LD_DEBUG' not in os.environ\n"
+    )
+    done = portbench("compare", "--quiet", "--json", "--budget", "0", **shell)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    document = json.loads((tmp_path / said["session"]).read_text())
+    assert {"NUMBA_DISABLE_JIT", "LD_DEBUG"} <= set(document["environment"]["dropped"])
+    assert "OMP_NUM_THREADS" not in document["environment"]["dropped"]
+    assert document["environment"]["passed"]["OPENBLAS_L2_SIZE"] == "262144"
+    assert document["ports"][1]["environment"] == {"MINE": "1"}
+    assert any("NUMBA_DISABLE_JIT" in remark and "kept from the ports" in remark for remark in said["remarks"])
+
+
+def test_builds_get_it_too(portbench, tmp_path: Path) -> None:
+    """And what the manifest sets for the port."""
+    (tmp_path / "x.c").write_text("x")
+    ask = "import os; raise SystemExit(' '.join(sorted(n for n in os.environ if n in ('CFLAGS', 'CPATH', 'MINE'))))"
+    more = f"""
+[ports.builds]
+host = "executable"
+build = ["python", "-c", "{ask}", "{{output}}"]
+run = ["{{output}}"]
+environment = {{ MINE = "1" }}
+sources = ["x.c"]
+"""
+    write(tmp_path, more)
+    done = portbench("check", "builds", "--cases", "tiny", "--quiet", "--json", CFLAGS="-O0", CPATH="/")
+    assert json.loads(done.stdout)["broken"]["builds"] == "its build ended with exit status 1: MINE"
+
+
+def test_a_folder_named_like_a_program_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file beside the manifest is; and Python is this one where there is no other."""
+    (tmp_path / "cc").mkdir()
+    assert hosts.program(tmp_path, "cc") == "cc"
+    (tmp_path / "port").write_text("")
+    assert hosts.program(tmp_path, "port") == str(tmp_path / "port")
+    monkeypatch.setattr(hosts.shutil, "which", lambda *_, **__: None)
+    assert hosts.program(tmp_path, "python") == sys.executable
+
+
+def test_names_with_all_that_names_may_hold(portbench, tmp_path: Path) -> None:
+    """In files, in tables, in a session and on the command line."""
+    name, case = "my [bold] port/one: é|", "a/b [red]: c"
+    more = f'[cases."{case}"]\nbase = "tiny"\n[check]\nsteps = {{ default = 2 }}\nlong = {{ default = 0 }}\n'
+    write(tmp_path, more, PORT.replace("ports.honest", f'ports."{name}"'))
+    cache = tmp_path / "cache"
+    done = portbench("check", name, "--cases", case, COLUMNS="200", PORTBENCH_CACHE=str(cache))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert name in done.stdout and case in done.stdout
+    assert len(list((cache / "certificates").rglob("*.json"))) == 1
+    assert all(path.name.isascii() and " " not in path.name for path in cache.iterdir())
+
+
+def test_reports_print_names_as_they_are(tmp_path: Path, portbench) -> None:
+    """And no square brackets as colours."""
+    text = (ROOT / "results" / "readme.json").read_text(encoding="utf-8")
+    text = text.replace('"numpy"', '"my [bold] port|"').replace('"liquid-500"', '"a/b [red]: c"')
+    (tmp_path / "s.json").write_text(text, encoding="utf-8")
+    shown = portbench("report", "s.json", COLUMNS="200").stdout
+    assert "my [bold] port|" in shown and "a/b [red]: c: 500 particles" in shown and "x my [bold] port|" in shown
+    assert "| my [bold] port\\| | A5/200 |" in portbench("report", "s.json", "--markdown").stdout
+    for arguments in (("report", "s.json", "--phases"), ("cost", "s.json", "--steps", "1e5")):
+        shown = portbench(*arguments, COLUMNS="200").stdout
+        assert "my [bold] port|" in shown and "a/b [red]: c" in shown
+
+
+def test_what_portbench_writes_among_the_sources_changes_no_hash(tmp_path: Path, monkeypatch) -> None:
+    """Nor what compilers and Python keep there."""
+    monkeypatch.setenv("PORTBENCH_CACHE", str(tmp_path / "mine"))
+    for name in (
+        "a.c", "lib/b.h", "libx.so",  # is linked
+        "a.o", "results/x.json", "other/20260101-120000-7.jsonl", "other/20260101-120000-7.json",
+        ".git/config", "lib/__pycache__/b.cpython-311.pyc", "mine/build/a/a",
+        "env/pyvenv.cfg", "env/lib/x.py", "target/CACHEDIR.TAG", "target/release/a",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = [str(path.relative_to(tmp_path)) for path in hosts.source_files(tmp_path, ["."])]
+    assert found == ["a.c", "lib/b.h", "libx.so"]
+    assert hosts.source_files(tmp_path, ["a.o"]) == [tmp_path / "a.o"]  # named by hand
+
+
+def test_names_of_files_are_safe_and_differ() -> None:
+    assert build.file_name("numpy", "liquid-500", 1) == "numpy-liquid-500-1"
+    odd = [build.file_name(name) for name in ("a/b", "a b", "a:b", "..", "é" * 300, "")]
+    assert len(set(odd)) == len(odd)
+    assert all(len(one) < 100 and "/" not in one and not one.startswith(".") for one in odd)
+
+
 def test_the_environment_is_left_alone(tmp_path: Path) -> None:
     """Hosting a port changes its environment, not ours."""
-    from portbench import hosts, manifest
-
     write(tmp_path)
     mine = manifest.read(tmp_path / "portbench.toml")
     before = dict(os.environ)

@@ -481,8 +481,12 @@ def test_compilation_is_not_in_the_samples_and_sleep_is(timed: tuple, monkeypatc
 def test_a_port_that_counts_processor_time_is_refused(timed: tuple) -> None:
     """i. PRK's clock, in a port that keeps its own: it sleeps, and says that no time went by."""
     _, rows, document = timed
+    refusal = rows["clock"]["refusal"]
     assert rows["clock"]["time"] is None
-    assert "it says that its runs took" in rows["clock"]["refusal"]
+    if "its clock is wrong" in refusal:  # what A0 puts down to a busy machine is seen by the timing
+        return
+    said = ("it says that its runs took", "or its clock is slow or stands still meanwhile")
+    assert any(words in refusal for words in said), refusal
     assert next(c for c in document["certificates"] if c["port"] == "clock")["level"] == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from rich.console import Console
 
 from portbench import session
 from portbench.errors import Refusal
-from portbench.report.growth import examine
-from portbench.timing.scaling import growth, strong_scaling
+from portbench.report.growth import Found, Sizes, Threads, examine, print_tables
+from portbench.timing.scaling import Growth, Scaling, SpeedUp, growth, strong_scaling
+from portbench.timing.statistics import Estimate
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000, 8000, 16000])
 THREADS = np.array([1, 2, 4, 8])
@@ -153,6 +156,37 @@ def test_a_session_is_fitted(tmp_path: Path, portbench) -> None:
     said = json.loads(portbench("scaling", str(file), "--json").stdout)
     assert said["sizes"] == []
     assert len(said["threads"]) == 5 * 5
+
+
+def test_a_port_without_threads_has_no_speed_up() -> None:
+    document = grown(1.0, 1.0)
+    for port in document["ports"]:
+        port["uses_threads"] = port["name"] == "mojo"
+    assert {t.port for t in examine(document, []).threads} == {"mojo"}
+
+
+def test_what_an_interval_does_not_say_is_not_printed() -> None:
+    """Nor a serial part that is none."""
+    wide, narrow = Estimate(36.8, 0.1, 1500.0), Estimate(1.9, 1.8, 2.0)
+    parts = {
+        "undecided": Estimate(-0.7, -3.0, 4.0),
+        "threads make it slower": Estimate(1.2, 1.1, 1.3),
+        "help more than their number": Estimate(-0.2, -0.3, -0.1),
+        "0.000  0.000 to 0.020": Estimate(-0.01, -0.04, 0.02),
+        "0.050  0.010 to 0.090": Estimate(0.05, 0.01, 0.09),
+    }
+    threads = [
+        Threads("port", f"case {k}", Scaling([SpeedUp(2, speed_up, Estimate(0.5, 0.4, 0.6))], part))
+        for k, (part, speed_up) in enumerate((p, wide if k else narrow) for k, p in enumerate(parts.values()))
+    ]
+    sizes = [Sizes("port", 1, 10, 1000, Growth(Estimate(1.0, -4.0, 6.0), None))]
+    console = Console(width=200, file=StringIO(), force_terminal=False)
+    print_tables(Found(sizes, threads), console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(words in shown for words in parts)
+    assert "36.8" not in shown and "-" not in shown.replace("--budget", "")
+    for line in shown.splitlines():
+        assert ("1 " in line and "undecided" in line) or "10 to 1,000" not in line
 
 
 @pytest.mark.parametrize(

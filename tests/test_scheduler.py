@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from conftest import WAVE
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
 from portbench import contract, manifest, session
+from portbench.agreement import twins
+from portbench.agreement.twins import Twin, precision_class
+from portbench.errors import Refusal
 from portbench.report.remarks import beside_itself
 from portbench.timing import conditions
 from portbench.timing.scheduler import AGAIN, LEAST_ROUNDS, start_of_round
@@ -54,7 +58,7 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
     assert all(ends)
     assert len(document["conditions"]) == len(document["rounds"]) == LEAST_ROUNDS
     assert all(s["others"] >= 0 and 0 <= s["stolen"] < 1 for s in document["samples"])
-    assert np.median([s["cpu"] for s in document["samples"]]) == pytest.approx(1, abs=0.2)
+    assert 0.3 < np.median([s["cpu"] for s in document["samples"]]) < 1.2  # others may work too
     assert any("right beside itself on short" in r for r in document["remarks"])
     # and the runs of each warm-up, by which it is classified
     assert len(document["series"]) == LEAST_ROUNDS * 3
@@ -64,12 +68,25 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
 
 
 def test_what_stayed_undecided_is_said(portbench, right: Path) -> None:
-    _, document = bench(portbench, right, "--budget", "1", "--precision", "0.0001%")
+    _, document = bench(portbench, right, "--budget", "0", "--precision", "0.0001%")
     (measured,) = document["measured"]
     assert measured["rounds"] == LEAST_ROUNDS
     assert not measured["stopped_early"]
     assert [(u["port"], u["base"]) for u in measured["undecided"]] == [("right", "spec")]
     assert any("1 ratio was not known to ±0.0001%" in r for r in document["remarks"])
+
+
+def test_a_budget_that_is_used_ends_after_the_round(portbench, right: Path) -> None:
+    """And it is said that there were too few for intervals."""
+    done = portbench("bench", "--quiet", "--budget", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert "The budget of 0.1 s had no room for 3 rounds" in done.stdout
+    assert "±?" in done.stdout and "inf" not in done.stdout
+    (file,) = (right / "results").glob("*.json")
+    document = session.read(file)
+    assert len(document["rounds"]) == document["measured"][0]["rounds"] == 1
+    assert not document["measured"][0]["stopped_early"]
+    assert [(u["port"], u["known"]) for u in document["measured"][0]["undecided"]] == [("right", None)]
 
 
 def test_samples_last_as_long_as_is_asked(portbench, right: Path) -> None:
@@ -131,7 +148,7 @@ def kill_and_resume(folder: Path, times: int, draw: random.Random) -> None:
 
 
 def test_only_what_was_stopped_can_be_resumed(portbench, right: Path) -> None:
-    _, document = bench(portbench, right, "--budget", "1")
+    _, document = bench(portbench, right, "--budget", "0")
     done = portbench("bench", "--resume", document["session"])
     assert done.returncode == 2
     assert "only a session that was stopped" in done.stderr
@@ -152,7 +169,7 @@ def test_a_port_that_leaves_its_processors_gets_no_figure(portbench, tmp_path: P
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("there is one processor only: nowhere to go")
     project(tmp_path, "leaves its processors", "")
-    code, document = bench(portbench, tmp_path, "--budget", "1")
+    code, document = bench(portbench, tmp_path, "--budget", "0")
     rows = {row["port"]: row for row in document["rows"]}
     assert code == 1
     assert "must leave its affinity as it is" in rows["leaves-its-processors"]["refusal"]
@@ -163,7 +180,7 @@ def test_a_port_that_leaves_its_processors_gets_no_figure(portbench, tmp_path: P
 def test_others_that_work_meanwhile_are_remarked(portbench, right: Path) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
-        _, document = bench(portbench, right, "--budget", "1")
+        _, document = bench(portbench, right, "--budget", "0")
     finally:
         for one in busy:
             one.kill()
@@ -191,6 +208,66 @@ def test_starts_differ_from_round_to_round_and_are_legal() -> None:
         assert np.array_equal(starts[0][name], starts[1][name])
         assert np.allclose(starts[0][name], a, rtol=1e-5, atol=0)
     assert any(not np.array_equal(starts[0][name], starts[2][name]) for name in right)
+
+
+def rocks(**more) -> contract.Specification:
+    """A specification with a map of zeros and ones, and a field whose numbers happen to be whole."""
+    module = ModuleType("rocks")
+    fields = {"u": {"shape": ("n",)}, "kind": {"shape": ("n",)}, "level": {"shape": ("n",), "continuous": True}}
+    start = {"u": np.array([0.5, 1.0, 2.0]), "kind": np.array([0.0, 1.0, 1.0]), "level": np.array([1.0, 2.0, 3.0])}
+    names = {
+        "__file__": "rocks.py",
+        "NAME": "rocks",
+        "STATE": fields,
+        "DERIVED": {},
+        "WORK": ("n",),
+        "CASES": {"small": {}},
+    }
+    functions = {
+        "parameters": lambda: {"n": 3},
+        "check_state": lambda parameters, state: None,
+        "initial_state": lambda parameters: {name: a.copy() for name, a in start.items()},
+        "advance": None,
+        "observe": None,
+    }
+    vars(module).update({**names, **functions, **more})
+    return contract.Specification(module)
+
+
+def test_a_map_of_zeros_and_ones_is_the_same_in_every_round() -> None:
+    """A one that became 0.9999997 is none, and what is timed is a problem in which nothing happens."""
+    specification = rocks()
+    (case,) = specification.cases(["small"], {})
+    right, moved = specification.initial_state(case.parameters), start_of_round(specification, case, "small 1")
+    assert np.array_equal(moved["kind"], right["kind"])
+    for name in ("u", "level"):
+        assert not np.array_equal(moved[name], right[name])
+        assert np.allclose(moved[name], right[name], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("twin", [Twin("", ulp=True), Twin("", ulp=True, precision=precision_class("epsilon 1e-9"))])
+def test_nor_does_a_twin_move_it(twin: Twin) -> None:
+    specification = rocks()
+    (case,) = specification.cases(["small"], {})
+    right = specification.initial_state(case.parameters)
+    moved, _ = twins.start(specification, case.parameters, right, twin)
+    assert np.array_equal(moved["kind"], right["kind"])
+    assert all(np.all(moved[name] != right[name]) for name in ("u", "level"))
+
+
+def test_a_specification_says_what_is_near() -> None:
+    def shuffled(parameters, state, random):
+        return {name: random.permutation(a) if name == "kind" else a for name, a in state.items()}
+
+    specification = rocks(nearby=shuffled)
+    (case,) = specification.cases(["small"], {})
+    starts = [start_of_round(specification, case, f"small {n}") for n in range(20)]
+    assert len({tuple(s["kind"]) for s in starts}) == 3
+    assert all(np.array_equal(s["u"], starts[0]["u"]) for s in starts)
+    for wrong, words in (({"u": np.zeros(3)}, "gives no kind, level: it gives u"), (None, "nearby")):
+        short = rocks(nearby=lambda parameters, state, random, wrong=wrong: wrong)
+        with pytest.raises(Refusal, match=words):
+            start_of_round(short, case, "small 1")
 
 
 def test_a_false_alarm_is_loud() -> None:

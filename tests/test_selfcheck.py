@@ -37,6 +37,19 @@ def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(one.found[0.5].value == pytest.approx(1 / 1.5, rel=0.15) for one in tries)
 
 
+def test_it_says_how_long_it_will_take(tmp_path: Path, portbench) -> None:
+    """By the budget, or by three rounds where these take longer."""
+    plan = Plan(budget=45, precision=0.01, seed=1)
+    assert selfcheck.forecast(200, plan).startswith("200 tries of up to 45 s")
+    assert "about 2.5 hours" in selfcheck.forecast(200, plan)
+    assert "about 7.5 minutes" in selfcheck.forecast(10, plan)
+    assert "about 0.0" not in selfcheck.forecast(1, Plan(budget=0, precision=0.01, seed=1))
+    project(tmp_path, "")
+    done = portbench("selfcheck", "--tries", "1", "--budget", "1")
+    assert done.returncode == 0, done.stderr
+    assert "One try of up to" in done.stderr.split("measuring right beside itself")[0]
+
+
 def test_rates_count_what_is_seen_and_nothing_of_ports_that_failed() -> None:
     def one(none: Estimate | None, large: Estimate) -> Try:
         return Try(0, 1.0, {0.0: none, **dict.fromkeys(selfcheck.PLANTED, large)})

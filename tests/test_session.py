@@ -64,7 +64,7 @@ def test_a_killed_harness_loses_nothing_and_leaves_nobody(tmp_path: Path) -> Non
     assert set(frame["port"]) == {"honest", "honest again", "spec"}
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_ctrl_c_and_a_polite_kill_end_in_good_order(number: int, status: int, tmp_path: Path) -> None:
     harness = start(tmp_path)
     wait_for_samples(tmp_path, 1)
@@ -80,7 +80,7 @@ def test_ctrl_c_and_a_polite_kill_end_in_good_order(number: int, status: int, tm
 
 def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: Path) -> None:
     write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\nsample = 0.03\n")
-    done = portbench("compare", "--cases", "tiny", "--budget", "2", "--json", "--quiet", "--threads", "1,2")
+    done = portbench("compare", "--cases", "tiny", "--budget", "0", "--json", "--quiet", "--threads", "1,2")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["schema"] == "portbench-output/1"
