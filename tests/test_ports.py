@@ -64,8 +64,9 @@ def same_bits(a: Fields, b: Fields) -> bool:
 def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
     """In the periodic box and between walls; that threads do not change a bit is a test below."""
     need(bundled, name)
-    cases = ["tiny", *([] if name in SAME_PROGRAM else ["tiny-walls"])]
+    cases = ["tiny"] if name in SAME_PROGRAM else ["tiny-walls"]
     cases += [] if bundled.ports[name].precision == "float32" else ["liquid-500"]
+    cases += ["tiny"] if os.environ.get("PORTBENCH_LONG") and "tiny" not in cases else []
     asked = ("check", "--ports", name, "--cases", ",".join(cases), "--json", "--quiet")
     done = portbench(*asked, cwd=ROOT, timeout=650)
     said = json.loads(done.stdout)

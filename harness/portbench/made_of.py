@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def content(path: Path) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+@cache
 def _bare(text: bytes) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):

@@ -18,14 +18,16 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import psutil
 
 from portbench import __version__
 from portbench.errors import Refusal
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 SCHEMA = "portbench-session/1"
 # The kinds of record, and the list in the document that holds them.
@@ -168,6 +170,8 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def samples(document: dict[str, Any]) -> pd.DataFrame:
     """One row per sample, with the time per step and per unit of work and step."""
+    import pandas as pd
+
     columns = ["port", "case", "threads", "round", "turn", "steps", "nanoseconds", "round_trip"]
     frame = pd.DataFrame(document["samples"], columns=columns)
     frame["work"] = frame["case"].map({name: case["work"] for name, case in document["cases"].items()})
@@ -183,6 +187,8 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
     steps, nanoseconds (by the port's clock), round_trip (by the harness's), work (units per step),
     ns_per_step, ns_per_unit, level (agreement reached), certified. docs/session.md has the details.
     """
+    import pandas as pd
+
     path = Path(path)
     files = [path] if path.is_file() else [f for f in sorted(path.glob("*")) if _looks_like_one(f)]
     if not files:

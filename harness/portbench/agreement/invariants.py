@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.stats
+import scipy  # which imports its parts when they are used
 
 from portbench.agreement import twins
 from portbench.agreement.levels import Deviation, Verdict, compare

@@ -10,14 +10,15 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from portbench import session
 from portbench.errors import Refusal, known
 from portbench.report import summary, table
 from portbench.report.summary import Row
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 
 def export(path: Path, kind: str, output: Path) -> list[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from portbench import session
 from portbench.manifest import SPEC_PORT
-from portbench.timing import conditions, warmup
+from portbench.timing import conditions
 from portbench.timing.statistics import Estimate, confidence_of, median_time, ratio
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 SAME_LEVEL = 0.03  # relative: what differs by less in the warm-up is the same speed
 
@@ -132,6 +134,8 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
 
 def _warm_up(document: dict[str, Any], here: dict[str, Any]) -> str:
     """How this port's processes became steady, by the runs before its samples."""
+    from portbench.timing import warmup  # which needs packages that take longest to import
+
     every = [s["nanoseconds"] for s in document["series"] if here.items() <= s.items()]
     long_enough = [np.array(one) / 1e9 for one in every if len(one) >= warmup.LEAST_SAMPLES]
     if not long_enough or len(long_enough) < len(every):

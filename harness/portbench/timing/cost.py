@@ -11,13 +11,15 @@ port's first round is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from portbench import session
 from portbench.timing.statistics import Estimate, estimate
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Cost:
 
 def costs(document: dict[str, Any], port: str, threads: int) -> dict[str, Cost]:
     """By case; only of cases that ran in a round where the port's compiled code was kept from an earlier one."""
+    import pandas as pd
+
     phases = pd.DataFrame(
         document["phases"], columns=["port", "threads", "round", "case", "phase", "nanoseconds", "cold", "fresh"]
     )
@@ -86,6 +90,8 @@ def costs(document: dict[str, Any], port: str, threads: int) -> dict[str, Cost]:
 def at_size(size: float, known: dict[int, Cost]) -> Cost:
     """Between two sizes that were measured, along a power law in each round that has all of them; ValueError outside
     them."""
+    import pandas as pd
+
     sizes = sorted(known)
     if not sizes[0] <= size <= sizes[-1]:
         raise ValueError(f"{size:g} is not between {sizes[0]:,} and {sizes[-1]:,}")

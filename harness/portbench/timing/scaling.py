@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import scipy.stats
+import scipy  # which imports its parts when they are used
 
 from portbench.timing.statistics import CONFIDENCE, Estimate, ratio
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 SIGNIFICANCE = 0.05
 LEAST_SIZES = 5  # to look for a break: fewer leave an F test no more than one degree of freedom

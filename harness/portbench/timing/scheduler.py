@@ -34,7 +34,6 @@ from statistics import median_low
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
 
 from portbench import hosts
@@ -230,6 +229,8 @@ class _Past:
 
     def wide(self, blocks: list[Block], plan: Plan) -> list[dict[str, Any]]:
         """The ratios that are not known as well as was asked for, and how well each is known."""
+        import pandas as pd
+
         frame = pd.DataFrame(self.samples, columns=["port", "case", "threads", "round", "steps", "nanoseconds"])
         frame["ns_per_unit"] = frame["nanoseconds"] / frame["steps"]
         of_port = dict(list(frame.groupby(["port", "case", "threads"])))

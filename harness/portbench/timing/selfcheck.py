@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy  # which imports its parts when they are used
 
 from portbench import session
 from portbench.contract import Case, Specification

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import scipy.stats
+import scipy  # which imports its parts when they are used
+
+if TYPE_CHECKING:  # importing pandas takes longer than most commands
+    import pandas as pd
 
 CONFIDENCE = 0.95
 # Of sessions that end as soon as their intervals are narrow, which some are by luck: 95 % of such intervals hold the
