@@ -37,9 +37,10 @@ def judged(folder: Path, fault: str, steps: int, thorough: bool, case: str = "lo
     with running(folder, fault) as (x, judge):
         ready = SimpleNamespace(port=SimpleNamespace(precision="float64"), manifest=SimpleNamespace(path=judge.path))
         (asked,) = judge.specification.cases([case], {})
-        x.load(asked.parameters, judge.specification.initial_state(asked.parameters))
+        start = judge.specification.initial_state(asked.parameters)
+        x.load(asked.parameters, start)
         x.port.run(steps)
-        return seal.judge(ready, x, asked, steps, thorough, np.random.default_rng(4))  # type: ignore[arg-type]
+        return seal.judge(ready, x, asked, start, steps, thorough, np.random.default_rng(4))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("thorough", [False, True])
@@ -76,6 +77,20 @@ def test_a_sum_over_the_whole_is_judged_where_the_whole_is(tmp_path: Path, monke
     monkeypatch.setattr(seal, "MOST_WHOLE", 1999)  # of its 2000 points
     too_large = judged(tmp_path, fault, STEPS, thorough=True)
     assert too_large.passed and not too_large.whole
+
+
+@pytest.mark.parametrize("case", ["short", "long"])
+def test_what_is_conserved_is_so_over_the_timed_run(
+    case: str, tmp_path: Path, ring: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that once on the way loses some speed: the state that it ends in, and the step from there, are right."""
+    assert judged(tmp_path, "loses speed once", STEPS, True, case).passed
+    monkeypatch.setattr(ring, "conserved", lambda parameters, fields: {"energy": fields["energy"]}, raising=False)
+    found = judged(tmp_path, "loses speed once", STEPS, True, case)
+    assert not found.passed and found.ratio > 1
+    assert found.sentence.startswith("the energy changed by "), found.sentence
+    assert judged(tmp_path, "loses speed once", EARLY, True, case).ratio < 0.7
+    assert judged(tmp_path, "", STEPS, True, case).ratio < 0.7
 
 
 def test_without_parts_all_is_judged(tmp_path: Path, ring: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,9 @@ class Ring:
             self.last(steps)
         else:
             self.now = self.advance(steps)
+        if self.fault == "loses speed once" and self.steps > LATE and not self.wrong:
+            self.wrong = True
+            self.now["v"] = 0.01 * self.now["v"]
         if self.fault == "goes wrong late" and self.steps > LATE:
             self.now["v"] = self.now["v"] * (1 - 1e-9)
 

@@ -407,7 +407,8 @@ class _Round:
         """Whether the figure of this block stands: PortFailure if the port went wrong in the run that was timed."""
         random = np.random.default_rng(list(f"{runner.name} {block.case.name} {self.number}".encode()))
         thorough = self.number == 0 and any(r.port.host == "spec" for r in block.ports)
-        found = seal.judge(runner.ready, runner.exchange, block.case, runner.steps_since_load, thorough, random)
+        steps, start = runner.steps_since_load, runner.start
+        found = seal.judge(runner.ready, runner.exchange, block.case, start, steps, thorough, random)
         self.session.record("seal", port=runner.name, **found.as_json(), **where)
         if not found.passed:
             sentence = f"{runner.name} went wrong while it was timed, and no figure stands: {found.sentence}"

@@ -1,27 +1,39 @@
 """The seal of a figure: what is timed is what was proved.
 
 After a block's samples the port's own state, at the end of the run that was timed, is judged by the specification: what
-was saved beside it must derive from it, and a step more must lead where the specification goes (agreement/own.py). So
-a port is proved at the size, the length and the number of threads at which it is timed, in the process that was timed.
+was saved beside it must derive from it, a step more must lead where the specification goes (agreement/own.py), and what
+the motion conserves may have changed on the way as far as the specification changes it. So a port is proved at the
+size, the length and the number of threads at which it is timed, in the process that was timed.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from portbench.agreement import twins
+from portbench.agreement.invariants import series
+from portbench.agreement.levels import Deviation
 from portbench.agreement.own import WHOLE, Judge
-from portbench.agreement.reference import rounded_parameters
-from portbench.contract import Case, Fields
+from portbench.agreement.reference import LEAST_KAPPA, rounded, rounded_parameters
+from portbench.agreement.twins import CONDITION, SPEC, Twin
+from portbench.contract import Case, Fields, Parameters
+from portbench.errors import Refusal
 from portbench.hosts import Ready
 from portbench.protocol import Exchange
 
 SUBNORMAL = 0.01  # a part of the state's numbers; on most processors each takes many times as long as others
 MOST_WHOLE = 6000  # units of a state whose sums are judged whole, once; of larger ones a part is judged
+# Seconds for which the specification shows how what is conserved changes; many more before a port is accused.
+LOOKED_AT, BEFORE_ACCUSED = 0.1, 20.0
+# Times the range of what is conserved in a run of the specification that it may change in one so many times as long:
+# FLUCTUATES times the root of that, for what goes to and fro, and DRIFTS times that itself.
+FLUCTUATES, DRIFTS = 10, 2
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,10 @@ class Seal:
         return asdict(self)
 
 
-def judge(ready: Ready, x: Exchange, case: Case, steps: int, thorough: bool, random: np.random.Generator) -> Seal:
-    """Of what the port holds now, `steps` after it was loaded; a step is made. `thorough`: whole, where that takes
+def judge(
+    ready: Ready, x: Exchange, case: Case, start: Fields, steps: int, thorough: bool, random: np.random.Generator
+) -> Seal:
+    """Of what the port holds now, `steps` after `start` was loaded; a step is made. `thorough`: whole, where that takes
     seconds and not minutes.
     """
     precision = twins.precision_class(ready.port.precision)
@@ -59,12 +73,50 @@ def judge(ready: Ready, x: Exchange, case: Case, steps: int, thorough: bool, ran
     if found.ratio <= 1:
         one = judge.moved(what, parameters, before, after, 1, random)
         found = one if not one.ratio <= found.ratio else found
+    if found.ratio <= 1 and whole and steps and x.specification.offers("conserved"):
+        with suppress(Refusal), np.errstate(all="ignore"):  # the specification itself may not come so far
+            kept = _conserved(first, parameters, rounded(start, precision.dtype), before, steps)
+            found = kept if not kept.ratio <= found.ratio else found
     passed = found.ratio <= 1
     tiny = _subnormal(x, before, precision.dtype)
     if tiny <= SUBNORMAL or _subnormal(x, x.specification.initial_state(case.parameters), precision.dtype) > 0:
         tiny = 0.0
     sentence = "" if passed else found.sentence
     return Seal(passed, found.ratio, sentence, steps, whole, time.perf_counter() - begun, tiny)
+
+
+def _conserved(judge: Judge, parameters: Parameters, start: Fields, end: Fields, steps: int) -> Deviation:
+    """How far what the motion conserves has changed from the `start` of the timed run to its `end`, over how far it
+    may. The specification shows that from the same start, in as many of the steps as some time allows, and in many more
+    before a port is accused.
+    """
+    state, last = ({name: fields[name] for name in judge.specification.state} for fields in (start, end))
+
+    def kept(state: Fields, marks: list[int], kind: Twin) -> dict[str, Any]:
+        return series(judge.path, "", parameters, state, marks, kind)
+
+    first, final = kept(state, [], SPEC)["conserved"], kept(last, [], SPEC)["conserved"]
+    sizes = kept(state, [], CONDITION)["conserved"]
+    seen, made, begun, worst = dict(first), 0, time.perf_counter(), Deviation()
+    while made < steps and time.perf_counter() - begun < (LOOKED_AT if worst.ratio <= 1 else BEFORE_ACCUSED):
+        own = kept(state, list(range(1, min(max(1, made), steps - made) + 1)), SPEC)
+        state, worst = own["end"], Deviation()
+        for name, values in own["conserved"].items():
+            seen[name] = np.concatenate([seen[name], values[1:]])
+            made = len(seen[name]) - 1
+            range_of = float(np.max(np.ptp(seen[name], axis=0), initial=0.0))
+            rounding = LEAST_KAPPA * judge.precision.eps * steps * float(np.max(sizes[name], initial=0.0))
+            more = steps / made
+            allowed = range_of * (FLUCTUATES * math.sqrt(more) + DRIFTS * more) + rounding
+            change = float(np.max(np.abs(final[name][0] - first[name][0]), initial=0.0))
+            ratio = change / allowed if change else 0.0
+            if math.isfinite(allowed) and not ratio <= worst.ratio:
+                sentence = (
+                    f"the {name} changed by {change:.3g} in {steps} timed steps, and by {range_of:.3g} at most in "
+                    f"{made} of the specification from the same start"
+                )
+                worst = Deviation(ratio, sentence)
+    return worst
 
 
 def _subnormal(x: Exchange, fields: Fields, dtype: str) -> float:
