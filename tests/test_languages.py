@@ -109,7 +109,7 @@ def built_with(port: str, flags: list[str], folder: Path) -> Path:
     ("port", "flags"),
     [
         pytest.param("cpp-simd", ["-march=native", "-g", "-fsanitize=address,undefined"], marks=LONG),
-        ("cpp-simd-f32", ["-march=native", "-g", "-fsanitize=address,undefined"]),
+        pytest.param("cpp-simd-f32", ["-march=native", "-g", "-fsanitize=address,undefined"], marks=LONG),
         ("mojo-simd", ["--sanitize", "address"]),
     ],
 )
@@ -137,9 +137,9 @@ def test_explicit_vectors_stay_in_their_arrays(port: str, flags: list[str], bund
     ("variant", "case"),
     [
         ("cpp-simd:sse2", "tiny"),
-        ("cpp-simd-f32:avx2", "tiny-walls"),
-        ("mojo-simd:sse2", "tiny-walls"),
-        ("numba-simd:avx2", "tiny"),
+        pytest.param("cpp-simd-f32:avx2", "tiny-walls", marks=LONG),
+        pytest.param("mojo-simd:sse2", "tiny-walls", marks=LONG),
+        pytest.param("numba-simd:avx2", "tiny", marks=LONG),
     ],
 )
 def test_variants_are_right_too(variant: str, case: str, bundled: Manifest, portbench: Callable) -> None:

@@ -22,7 +22,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HERE, ROOT, WAVE
+from conftest import HERE, LONG, ROOT, WAVE
 
 from portbench import contract, exchange, manifest, session
 from portbench.agreement import levels, reference
@@ -695,6 +695,7 @@ def state(ring):
 """
 
 
+@LONG
 def test_a_race_of_numba_is_found(portbench, tmp_path: Path) -> None:
     """o. Numba's prange is silently wrong where threads write to one array (numba #9829, #9938, #4922); published in
     JulesKouatchou/basic_language_comparison #19, where only one run on one thread was ever looked at.

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, need
+from conftest import LONG, ROOT, need
 from test_numpy_pools import WAYS
 
 from portbench import contract, exchange, hosts, manifest
@@ -60,7 +60,7 @@ def same_bits(a: Fields, b: Fields) -> bool:
 
 
 @pytest.mark.timeout(700)  # that of the first one includes the twins of all cases
-@every_port
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[LONG] if n in SAME_PROGRAM else []) for n in PORTS])
 def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
     """In the periodic box and between walls; that threads do not change a bit is a test below."""
     need(bundled, name)

@@ -112,7 +112,7 @@ def test_bench_trusts_only_a_certificate_that_fits(portbench, tmp_path: Path) ->
     """After an edit of the port's source its old certificate does not count, and a line says why."""
     write(tmp_path, "[check]\nsteps = {default = 2}\n[compare]\nsample = 0.03\n")
     cache = {"PORTBENCH_CACHE": str(tmp_path / "cache")}
-    arguments = ("bench", "--cases", "tiny", "--budget", "0", "--json")
+    arguments = ("bench", "--cases", "tiny", "--budget", "0.1", "--json")
     assert "rounding twins" in portbench(*arguments, **cache).stderr
     (kept,) = (tmp_path / "cache" / "certificates").rglob("*.json")
     made = kept.stat().st_mtime_ns

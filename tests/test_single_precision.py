@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import need
+from conftest import LONG, need
 
 from particles import spec
 from portbench.manifest import Manifest
@@ -64,7 +64,11 @@ def test_forces_are_right_but_for_rounding(port: str, state: str, bundled: Manif
 
 
 @pytest.mark.parametrize(
-    "modules", [["port_numba"], ["port_numba_simd", "port_numba_clusters"]], ids=["plain", "tuned"]
+    "modules",
+    [
+        pytest.param(["port_numba"], id="plain"),
+        pytest.param(["port_numba_simd", "port_numba_clusters"], id="tuned", marks=LONG),
+    ],
 )
 def test_numba_compiles_no_float64_into_single_precision(
     modules: list[str], bundled: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -79,12 +79,12 @@ def test_a_file_that_changed_is_checked_again(portbench, project: Path) -> None:
     more = "[check]\nsteps = {default = 2}\nlong = {default = 0}\n[compare]\nsample = 0.02\ncases = ['tiny']\n"
     (project / "portbench.toml").write_text((project / "portbench.toml").read_text() + more)
     assert portbench("check", "--quiet").returncode == 0
-    again = portbench("bench", "--budget", "0", "--json")
+    again = portbench("bench", "--budget", "0.1", "--json")
     assert again.returncode == 0 and "stale" not in again.stderr
     document = json.loads((project / json.loads(again.stdout)["session"]).read_text())
     assert document["ports"][1]["imported"] == ["helper.py"]
     (project / "table.txt").write_text("2")
-    stale = portbench("bench", "--budget", "0")
+    stale = portbench("bench", "--budget", "0.1")
     assert "its certificate on tiny is stale: the files that it reads changed; it is checked again" in stale.stderr
 
 

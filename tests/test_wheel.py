@@ -48,7 +48,7 @@ def test_it_compares_outside_the_repository(wheel: Path, bundled: Manifest, tmp_
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "portbench", "compare", "--ports", "numpy,mojo", "--cases", "tiny"]
     done = subprocess.run(
-        [*command, "--budget", "0", "--json", "--quiet"], cwd=here, capture_output=True, text=True, env=environment
+        [*command, "--budget", "0.1", "--json", "--quiet"], cwd=here, capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr + done.stdout
     rows = {row["port"]: row for row in json.loads(done.stdout)["rows"]}
