@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, WAVE
 
 from portbench import contract, examination, exchange, manifest
+from portbench.agreement.twins import ADDS, Twin, adding
 from portbench.contract import Specification
 from portbench.errors import Refusal
 
@@ -151,8 +152,55 @@ def test_what_a_specification_must_be(tmp_path: Path, change: tuple[str, str], w
         ("def jumps(p):\n    return p['jump']\n", "jumps() raises KeyError"),
         ("def probes(t):\n    return {'two': ({'n': 2, 'rate': True}, {'u': np.ones(2)})}\n", "parameter rate"),
         ("def probes(t):\n    return {'two': ({'n': 2}, {'u': np.ones(3)})}\n", "probe 'two' is no legal state"),
-        ("def symmetries(p, r):\n    return {'all': (lambda s: s[3], lambda s: s)}\n", "symmetries() raises KeyError"),
+        (
+            "def symmetries(p, r):\n    return {'all': (lambda s: s[3], lambda s: s)}\n",
+            "symmetries() 'all' raises KeyError",
+        ),
         ("def conserved(p, f):\n    return {'all': np.log(-f['u'])}\n", "all[0], as conserved() gives it, is nan"),
+        (
+            "def conserved(p, f):\n    return f['u']\n",
+            "conserved() gives what is an array of floating-point numbers, and",
+        ),
+        ("def reverse(p, s):\n    return {}\n", "reverse() gives no u"),
+        (
+            "def symmetries(p, r):\n    return {'all': lambda s: s}\n",
+            "symmetries() 'all' gives what is of Python's type fun",
+        ),
+        (
+            "def symmetries(p, r):\n    return {'all': (lambda s: {'u': s['u'][::-1]}, lambda s: s)}\n",
+            "symmetries() 'all' must give the fields that it is given, and gives no total: it gives u",
+        ),
+        (
+            "def symmetries(p, r):\n    return {'all': (lambda s: s | {'u': s['u'][1:]}, lambda s: s)}\n",
+            "symmetries() 'all' turns u of shape (20,) into one of shape (19,)",
+        ),
+        (
+            "def symmetries(p, r):\n    return {'all': (lambda s: s | {'u': s['u'][::-1]}, lambda s: s)}\n",
+            "symmetry 'all' is not undone by its undo(): u differs",
+        ),
+        (
+            "def relations(p, r):\n    return {'all': (lambda s: s, lambda s: s)}\n",
+            "relations() 'all' gives what is of Python's type tuple of 2, and not (parameters, do, undo)",
+        ),
+        (
+            "def stress(r, n):\n    return initial_state({'n': n})\n",
+            "stress() gives what is of Python's type dict, and not (par",
+        ),
+        (
+            "def stress(r, n):\n    return {'n': n, 'rate': 0.1}, {'u': np.ones(n + 1)}\n",
+            "u, as stress() gives it, has shape (2,), and STATE says (1,)",
+        ),
+        ("def stress(r, n):\n    raise ValueError('too many')\n", "is refused by its stress(): too many"),
+        (
+            "def part(p, s, r):\n    return p, s\n",
+            "part() gives what is of Python's type tuple of 2, and not (parameters,",
+        ),
+        ("def copies(p, f, times):\n    return p, {}\n", "copies() gives no u, total"),
+        (
+            "def copies(p, f, times):\n    return p, {n: np.tile(a, 2) for n, a in f.items()}\n",
+            "u, as copies() gives it, has shape (40,), and STATE says (20,)",
+        ),
+        ("def nearby(p, s, r):\n    return None\n", "nearby() gives what is of Python's type NoneType"),
     ],
 )
 def test_its_optional_functions(tmp_path: Path, more: str, words: str) -> None:
@@ -160,6 +208,15 @@ def test_its_optional_functions(tmp_path: Path, more: str, words: str) -> None:
     with pytest.raises(Refusal) as refusal:
         examined(found)
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("twin", [Twin(name, add=name) for name in ADDS], ids=lambda twin: twin.name)
+def test_add_takes_an_axis_as_numpy_does(twin: Twin) -> None:
+    """One, several or none, which are all."""
+    add, terms = adding(twin), np.random.default_rng(3).uniform(0.5, 1, (3, 4, 5))
+    for axis in (0, -1, (0, 2), (-1, 1), (), (0, 1, 2), None):
+        np.testing.assert_allclose(add(terms, axis=axis), np.sum(terms, axis=axis), rtol=1e-12)
+    assert np.isclose(add(terms), np.sum(terms)) and np.isclose(add([1.0, 2.0]), 3)
 
 
 VALUES = [3, -0.0, 0.1, 1e300, "free-slip", (1, 2.5), ("a", 3), (), 2**70]
@@ -205,7 +262,7 @@ def test_a_parameter_that_would_arrive_as_another_is_refused(tmp_path: Path, val
         (("u = s[\"u\"].copy()", "u = s[\"u\"] + np.ones(3)"), "advance() raises ValueError in {file}, line 25"),
         (("add(s[\"u\"], axis=0)", "s[\"u\"][99]"), "observe() raises IndexError in {file}, line 32"),
         (("add(s[\"u\"], axis=0)", "1 // 0"), "observe() raises ZeroDivisionError in {file}, line 32"),
-        (("    u = s", "    raise ValueError('too hot')\n    u = s"), "The specification is refused: too hot"),
+        (("    u = s", "    raise ValueError('too hot')\n    u = s"), "is refused by its advance(): too hot"),
     ],
 )  # fmt: skip
 def test_whatever_it_raises_is_one_sentence(tmp_path: Path, change: tuple[str, str], words: str) -> None:

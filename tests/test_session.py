@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -76,6 +77,31 @@ def test_ctrl_c_and_a_polite_kill_end_in_good_order(number: int, status: int, tm
     assert "every finished sample is in" in said
     assert ("interrupted" in said) == (number == signal.SIGINT)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 4.0])
+def test_ctrl_c_leaves_nothing_that_the_next_command_meets(seconds: float, portbench, tmp_path: Path) -> None:
+    """While the command is imported, while ports are made ready, while the specification's processes start: as from a
+    terminal, which tells all of them.
+    """
+    cache = {"PORTBENCH_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "portbench", "check", "--ports", "numpy,cpp", "--cases", "tiny"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **cache},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    ) as check:
+        time.sleep(seconds)
+        os.killpg(check.pid, signal.SIGINT)
+        said, _ = check.communicate(timeout=60)
+    assert (check.returncode, said.splitlines()[-1]) == (130, "portbench: interrupted"), said
+    assert "Traceback" not in said
+    assert portbench("doctor", cwd=ROOT, **cache).returncode == 0
 
 
 def test_json_is_one_document_and_the_session_holds_it_all(portbench, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -11,7 +12,7 @@ from test_bad_input import HONEST, write
 
 from portbench import contract, hosts, manifest
 from portbench.contract import Specification
-from portbench.hosts import Ready
+from portbench.hosts import Ready, uses
 from portbench.protocol import Exchange
 
 PORT = (
@@ -92,3 +93,23 @@ def test_what_the_bundled_ports_import_is_among_their_sources() -> None:
     bundled = manifest.read(ROOT / "portbench.toml")
     imported = hosts.prepare(bundled, bundled.ports["numpy"]).uses.imported
     assert [path.name for path in imported] == []
+
+
+def test_an_import_that_was_interrupted_is_made_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-C, after the port's worker has said what it imported; and no file of a process that ended stays."""
+    import_it = uses._imported
+
+    def interrupted(*arguments: Any) -> None:
+        import_it(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("PORTBENCH_CACHE", str(project / "cache"))
+    monkeypatch.setattr(uses, "_imported", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(project)
+    assert not list((project / "cache" / "uses").glob("*"))
+    monkeypatch.setattr(uses, "_imported", import_it)
+    assert [path.name for path in prepared(project)[0].uses.imported] == ["helper.py"]
+    (record,) = (project / "cache" / "uses").glob("*.json")
+    record.write_text(json.dumps({"files": [], "packages": []}))  # as an earlier portbench left it
+    assert [path.name for path in prepared(project)[0].uses.imported] == ["helper.py"]

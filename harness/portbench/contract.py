@@ -211,36 +211,45 @@ class Specification:
         return hasattr(self.module, name)
 
     def symmetries(self, parameters: Parameters, random: np.random.Generator) -> dict[str, tuple[Callable, Callable]]:
-        made = self._optional("symmetries", parameters, random) or {}
-        return {n: (self._blamed("symmetries", do), self._blamed("symmetries", undo)) for n, (do, undo) in made.items()}
+        made = self._dictionary("symmetries", self._optional("symmetries", parameters, random))
+        found = {}
+        for name, changes in made.items():
+            what = f"symmetries() '{name}'"
+            do, undo = self._several(what, changes, "(do, undo)")
+            found[name] = self._blamed(what, do, shapes=True), self._blamed(what, undo, shapes=True)
+        return found
 
     def relations(
         self, parameters: Parameters, random: np.random.Generator
     ) -> dict[str, tuple[Parameters, Callable, Callable]]:
-        made = self._optional("relations", parameters, random) or {}
-        return {
-            n: (other, self._blamed("relations", do), self._blamed("relations", undo))
-            for n, (other, do, undo) in made.items()
-        }
+        made = self._dictionary("relations", self._optional("relations", parameters, random))
+        found = {}
+        for name, changes in made.items():
+            what = f"relations() '{name}'"
+            other, do, undo = self._several(what, changes, "(parameters, do, undo)")
+            found[name] = other, self._blamed(what, do), self._blamed(what, undo)
+        return found
 
     def probes(self, dtype: type = float) -> dict[str, tuple[Parameters, Fields]]:
         return self._optional("probes", dtype) or {}
 
     def jumps(self, parameters: Parameters) -> dict[str, float]:
-        return self._optional("jumps", parameters) or {}
+        return self._dictionary("jumps", self._optional("jumps", parameters))
 
     def conserved(self, parameters: Parameters, fields: Fields) -> Fields:
-        kept = self._optional("conserved", parameters, fields) or {}
+        kept = self._dictionary("conserved", self._optional("conserved", parameters, fields))
         return {name: np.asarray(value, dtype=float) for name, value in kept.items()}
 
     def reverse(self, parameters: Parameters, state: Fields) -> Fields:
-        return self._call("reverse", "The specification", parameters, state)
+        made = self._call("reverse", "The specification", parameters, state)
+        self._named("reverse", made, self.state)
+        return self._shaped("reverse", parameters, made, self.state)
 
     def refine(self, parameters: Parameters, times: int) -> Parameters:
         return self._call("refine", "The specification", parameters, times)
 
     def statistics(self, parameters: Parameters, samples: list[Fields]) -> dict[str, float]:
-        return self._call("statistics", "The specification", parameters, samples)
+        return self._dictionary("statistics", self._call("statistics", "The specification", parameters, samples))
 
     def terms(
         self, parameters: Parameters, state: Fields, name: str, index: tuple[int, ...]
@@ -248,18 +257,34 @@ class Specification:
         return self._optional("terms", parameters, state, name, index) or []
 
     def features(self, parameters: Parameters, before: Fields, after: Fields) -> dict[str, np.ndarray]:
-        return self._optional("features", parameters, before, after) or {}
+        return self._dictionary("features", self._optional("features", parameters, before, after))
 
     def stress(self, random: np.random.Generator, size: int) -> tuple[Parameters, Fields] | None:
-        return self._optional("stress", random, size)
+        made = self._optional("stress", random, size)
+        if made is None:
+            return None
+        parameters, state = self._several("stress()", made, "(parameters, state)")
+        self._named("stress", state, self.state)
+        return parameters, self._shaped("stress", parameters, state, self.state)
 
     def part(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Part | None:
-        return self._optional("part", parameters, state, random)
+        made = self._optional("part", parameters, state, random)
+        if made is None:
+            return None
+        smaller, fields, places = self._several("part()", made, "(parameters, state, places)")
+        self._named("part", fields, self.state)
+        return smaller, self._shaped("part", smaller, fields, self.state), self._dictionary("part", places)
 
     def copies(
         self, parameters: Parameters, fields: Fields, times: tuple[int, int, int]
     ) -> tuple[Parameters, Fields] | None:
-        return self._optional("copies", parameters, fields, times)
+        made = self._optional("copies", parameters, fields, times)
+        if made is None:
+            return None
+        larger, copied = self._several("copies()", made, "(parameters, fields)")
+        given = {name: field for name, field in {**self.state, **self.derived}.items() if name in fields}
+        self._named("copies", copied, given)
+        return larger, self._shaped("copies", larger, copied, given)
 
     def nearby(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Fields:
         given = {name: a.copy() for name, a in state.items()}
@@ -280,15 +305,35 @@ class Specification:
     def checked(self, function: str, parameters: Parameters, state: Fields) -> Fields:
         """The state, if it is one: Refusal by the name of the first field that is not as STATE says."""
         self._named(function, state, self.state)
-        for name, field in self.state.items():
+        for name in self.state:
             refuse_unless_real(f"The specification's {name}, as {function}() gives it,", state[name])
-            if np.shape(state[name]) != field.shape(parameters):
-                raise Refusal(
-                    f"The specification's {name} has shape {np.shape(state[name])}, "
-                    f"and STATE says {field.shape(parameters)}"
-                )
+        self._shaped(function, parameters, state, self.state)
         self.check_state(parameters, state)
         return state
+
+    def _shaped(self, function: str, parameters: Parameters, fields: Fields, wanted: dict[str, Field]) -> Fields:
+        """These fields, if each has the shape that it is declared to have."""
+        for name, field in wanted.items():
+            if np.shape(fields[name]) != field.shape(parameters):
+                where = "STATE" if name in self.state else "DERIVED"
+                raise Refusal(
+                    f"The specification's {name}, as {function}() gives it, has shape {np.shape(fields[name])}, "
+                    f"and {where} says {field.shape(parameters)}"
+                )
+        return fields
+
+    def _dictionary(self, function: str, given: Any) -> dict[str, Any]:
+        """What an optional function gave, if it is a dictionary; without it an empty one."""
+        if given is not None and not isinstance(given, dict):
+            raise Refusal(f"The specification's {function}() gives what is {kind(given)}, and not a dictionary")
+        return given or {}
+
+    def _several(self, what: str, given: Any, wanted: str) -> Any:
+        """What a function gave, if it is as many things as are `wanted`."""
+        if not isinstance(given, (tuple, list)) or len(given) != wanted.count(",") + 1:
+            count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+            raise Refusal(f"The specification's {what} gives what is {kind(given)}{count}, and not {wanted}")
+        return given
 
     def _named(self, function: str, given: Any, wanted: dict[str, Field]) -> None:
         """Refusal unless it is a dictionary that has these fields."""
@@ -304,12 +349,26 @@ class Specification:
         with self._blame(function, who):
             return getattr(self.module, function)(*arguments, **named)
 
-    def _blamed(self, function: str, change: Callable[[Fields], Fields]) -> Callable[[Fields], Fields]:
-        """The same for a function that the module returned."""
+    def _blamed(
+        self, function: str, change: Callable[[Fields], Fields], shapes: bool = False
+    ) -> Callable[[Fields], Fields]:
+        """The same for a function that the module returned, which must give all the fields that it is given, and if
+        so asked in the same `shapes`.
+        """
 
         def blamed(fields: Fields) -> Fields:
             with self._blame(function, "The specification"):
-                return change(fields)
+                made = change(fields)
+            if not isinstance(made, dict) or lacking(fields, made):
+                lack = lacking(fields, made) if isinstance(made, dict) else f"gives what is {kind(made)}"
+                raise Refusal(f"The specification's {function} must give the fields that it is given, and {lack}")
+            for name, a in fields.items():
+                if shapes and np.shape(made[name]) != np.shape(a):
+                    raise Refusal(
+                        f"The specification's {function} turns {name} of shape {np.shape(a)} into one of shape "
+                        f"{np.shape(made[name])}: leave it out where it does not fit the parameters"
+                    )
+            return made
 
         return blamed
 
@@ -325,10 +384,12 @@ class Specification:
             raise
         except (Exception, SystemExit) as error:
             where = blame.place(error, self.folders, self.source)
+            called = function if "(" in function else f"{function}()"
             if blame.own_words(error, where):
-                raise Refusal(f"{who} is refused: {blame.first_line(error)}") from error
+                by = f" by its {called}" if who == "The specification" else ""
+                raise Refusal(f"{who} is refused{by}: {blame.first_line(error)}") from error
             raise Refusal(
-                f"{who} is refused: the specification's {function}() raises {type(error).__name__} "
+                f"{who} is refused: the specification's {called} raises {type(error).__name__} "
                 f"in {where or self.source.name or 'its file'}: {blame.first_line(error)}"
             ) from error
 

@@ -25,6 +25,8 @@ from portbench.hosts.build import cache_folder, hash_text
 
 SMALL = 5_000  # numbers in a state; a larger one is looked at, and not advanced
 PARTS = (1, 2)  # steps, one after the other and in one go
+SAME = 1e-9  # of the largest number: a change that was undone may have rounded
+SIZES = (1, 5, 30, 100)  # of the random states that stress() is asked for
 MARGIN, FLOOR = 30, 8  # as of the ladder (agreement/reference.py)
 
 
@@ -208,10 +210,21 @@ class _Examination:
             exchange.refuse_unless_carried(self._pure("refine", lambda p: specification.refine(p, 2)))
         self._pure("jumps", specification.jumps)
         for name, (do, undo) in self._pure("symmetries", lambda p: specification.symmetries(p, random())).items():
-            self._pure(f"symmetry '{name}'", lambda _, s, do=do, undo=undo: undo(do(s)), after)
+            back = self._pure(f"symmetry '{name}'", lambda _, s, do=do, undo=undo: undo(do(s)), fields)
+            for one in fields:
+                if not np.allclose(
+                    back[one], fields[one], rtol=SAME, atol=SAME * np.max(np.abs(fields[one]), initial=0)
+                ):
+                    raise Refusal(f"The specification's symmetry '{name}' is not undone by its undo(): {one} differs")
         for name, (other, do, undo) in self._pure("relations", lambda p: specification.relations(p, random())).items():
             exchange.refuse_unless_carried(other)
             self._pure(f"relation '{name}'", lambda _, s, do=do, undo=undo: undo(do(s)), after)
+        if specification.offers("nearby"):
+            self._pure("nearby", lambda _, s: specification.nearby(self.parameters, s, random()), after)
+        self._pure("part", lambda p, s: specification.part(p, s, random()), after)
+        self._pure("copies", lambda p, f: specification.copies(p, f, (2, 1, 1)), fields)
+        for size in SIZES:
+            specification.stress(np.random.default_rng(size), size)
 
     def _sums(self, state: Fields) -> list[str]:
         """Whether sums go through add() at all, where there must be some."""

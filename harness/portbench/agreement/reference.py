@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -423,13 +425,11 @@ class Oracle:
         new = [k for k, job in enumerate(jobs) if not cached.check_call_in_cache(self.path, self.identity, *job)]
         sizes = [sum(np.size(a) for a in jobs[k][1].values()) for k in new]
         work = sum(size * (1 + max(jobs[k][2])) for k, size in zip(new, sizes))
-        parallel: Iterable = (
-            joblib.Parallel(n_jobs=-1 if processes_can_share() else 1, return_as="generator")(
-                joblib.delayed(cached)(self.path, self.identity, *jobs[k]) for k in new
-            )
-            if len(new) > 1 and (sum(sizes) > MANY or work > MANY_STEPS)
-            else (cached(self.path, self.identity, *jobs[k]) for k in new)
-        )
+        parallel: Iterable = (cached(self.path, self.identity, *jobs[k]) for k in new)
+        if len(new) > 1 and (sum(sizes) > MANY or work > MANY_STEPS):
+            workers = joblib.Parallel(n_jobs=-1 if processes_can_share() else 1, return_as="generator")
+            with _no_ctrl_c_for_children():
+                parallel = workers(joblib.delayed(cached)(self.path, self.identity, *jobs[k]) for k in new)
         for done, (k, result) in enumerate(zip(new, parallel)):
             results[k] = result
             progress(at + share * (done + 1) / len(new))
@@ -452,6 +452,18 @@ class Oracle:
         joblib.dump(made, partial)
         partial.replace(path)
         return made
+
+
+@contextmanager
+def _no_ctrl_c_for_children() -> Iterator[None]:
+    """A process that is started meanwhile leaves Ctrl-C to this one, which ends it then: its imports else say on the
+    terminal where they were interrupted.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def _run(command: list[str], folder: Path, given: dict[str, str]) -> tuple[int, 
     try:
         log, _ = process.communicate(timeout=LONGEST_BUILD)
     except BaseException as error:  # Ctrl-C too: leave no compiler behind
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if isinstance(error, subprocess.TimeoutExpired):
             raise PortFailure("broken", f"its build was still running after {LONGEST_BUILD} s") from None

@@ -6,6 +6,7 @@ only when it runs is found while it is checked.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -56,8 +57,12 @@ def of_port(worker: list[str], sources: list[Path], root: Path, given: dict[str,
 
     found = _read(record)
     cache.used(record)
-    if not found or found["digest"] != now(found):
-        found = _imported([*worker, "--used", str(record), "--import-only"], record, root, given)
+    if not found or found.get("digest") != now(found):
+        seen = record.with_name(f"{record.stem}-{os.getpid()}-import.json")  # the record is whole or not there
+        try:
+            found = _imported([*worker, "--used", str(seen), "--import-only"], seen, root, given)
+        finally:
+            seen.unlink(missing_ok=True)
         if not found:
             return while_it_runs(worker, sources)
         found["digest"] = now(found)
@@ -68,7 +73,9 @@ def of_port(worker: list[str], sources: list[Path], root: Path, given: dict[str,
 
 def while_it_runs(worker: list[str], sources: list[Path]) -> Uses:
     """Of a port that is not imported beforehand."""
-    return Uses(sources, later=_folder() / f"{build.hash_text(worker)[:24]}-{os.getpid()}.json")
+    later = _folder() / f"{build.hash_text(worker)[:24]}-{os.getpid()}.json"
+    atexit.register(later.unlink, missing_ok=True)
+    return Uses(sources, later=later)
 
 
 def _folder() -> Path:
