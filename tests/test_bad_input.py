@@ -110,6 +110,11 @@ BUILT = PROJECT + '[ports.a]\nhost = "executable"\nsources = ["a"]\n'
         (PYTHON.replace('["a"]', '"a"'), '[ports.a] sources = "a" must be a list, such as ["a"]'),
         (PYTHON.replace('["a"]', "[3]"), "[ports.a] sources[0] = 3 must be a text in quotes"),
         (PYTHON.replace('["a"]', "[]"), "[ports.a] sources = [] must be a list with something in it"),
+        (
+            PYTHON.replace('module = "a"', 'module = "a.py"'),
+            '`module` is the name by which it is imported: "a", without',
+        ),
+        ('[project]\nname = "x"\nspec = "y.py"\n[ports]\n', '`spec` is the name by which it is imported: "y", without'),
         (PYTHON.replace('module = "a"', 'module = ["a"]'), '[ports.a] module = ["a"] must be a text in quotes'),
         (PYTHON + 'threads = "many"\n', '[ports.a] threads = "many" must be true or false'),
         (PYTHON + 'precision = "double"\n', 'precision must be "float64", "float64-fast", "float32", or a table'),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -118,3 +120,70 @@ def test_a_state_that_comes_back_to_its_last_bits_is_no_slip(
 def test_a_shape_that_is_another_is_said(running: tuple[Exchange, Specification]) -> None:
     with pytest.raises(PortFailure, match=r"height has shape \(6, 4\) where the specification says \(4, 6\)"):
         contract_of(running, "oblong", "transposed")
+
+
+SQUARE = """
+import numpy as np
+
+NAME = "heat"
+STATE = {"u": {"shape": ("n", "n"), "scale": 1.0}}
+DERIVED = {"total": {"shape": ()}}
+WORK = ("n", "n")
+CASES = {"plate": {}}
+
+
+def parameters(*, n=12):
+    return {"n": n}
+
+
+def check_state(p, s):
+    pass
+
+
+def initial_state(p):
+    u = np.ones((p["n"], p["n"]))
+    u[4:8, 4:8] = 0.5
+    return {"u": u}
+
+
+def advance(p, s, steps, add=np.sum):
+    u = s["u"]
+    for _ in range(steps):
+        u = u + 0.1 * (np.roll(u, 1, 0) + np.roll(u, -1, 0) + np.roll(u, 1, 1) + np.roll(u, -1, 1) - 4 * u)
+    return {"u": u}
+
+
+def observe(p, s, add=np.sum):
+    return {"total": np.array(add(s["u"]))}
+"""
+PORT_OF_SQUARE = """
+import heat
+
+
+def load(p, s):
+    return {"p": p, "s": {"u": s["u"].copy()}}
+
+
+def run(simulation, steps):
+    simulation["s"] = heat.advance(simulation["p"], simulation["s"], steps)
+
+
+def state(simulation):
+    return simulation["s"] | heat.observe(simulation["p"], simulation["s"])
+"""
+
+
+def test_a_start_that_is_its_own_transpose_hides_no_transposed_port(portbench: Callable, tmp_path: Path) -> None:
+    """Of a specification with no other states than the square in the middle that everyone begins with."""
+    table = 'host = "python"\nthreads = false\nsources = []\n'.replace("[]", '["{0}.py"]') + 'module = "{0}"\n'
+    ports = "".join(f"[ports.{name}]\n" + table.format(name) for name in ("right", "turned"))
+    (tmp_path / "portbench.toml").write_text('[project]\nname = "heat"\nspec = "heat"\n' + ports)
+    (tmp_path / "heat.py").write_text(SQUARE)
+    (tmp_path / "right.py").write_text(PORT_OF_SQUARE)
+    (tmp_path / "turned.py").write_text(PORT_OF_SQUARE.replace('s["u"].copy()', 's["u"].T.copy()'))
+    done = portbench("check", "--json", "--quiet")
+    assert done.stdout, done.stderr
+    found = {c["port"]: c for c in json.loads(done.stdout)["certificates"]}
+    assert found["right"]["holds"], found["right"]["finding"]
+    assert not found["turned"]["holds"]
+    assert "u came back transposed" in found["turned"]["finding"]

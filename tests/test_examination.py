@@ -213,7 +213,7 @@ def test_its_optional_functions(tmp_path: Path, more: str, words: str) -> None:
 @pytest.mark.parametrize("twin", [Twin(name, add=name) for name in ADDS], ids=lambda twin: twin.name)
 def test_add_takes_an_axis_as_numpy_does(twin: Twin) -> None:
     """One, several or none, which are all."""
-    add, terms = adding(twin), np.random.default_rng(3).uniform(0.5, 1, (3, 4, 5))
+    add, terms = contract.as_numpy_does(adding(twin)), np.random.default_rng(3).uniform(0.5, 1, (3, 4, 5))
     for axis in (0, -1, (0, 2), (-1, 1), (), (0, 1, 2), None):
         np.testing.assert_allclose(add(terms, axis=axis), np.sum(terms, axis=axis), rtol=1e-12)
     assert np.isclose(add(terms), np.sum(terms)) and np.isclose(add([1.0, 2.0]), 3)

@@ -191,12 +191,12 @@ class Specification:
         self._call("check_state", "The state", parameters, state)
 
     def advance(self, parameters: Parameters, state: Fields, steps: int, add: Add = np.sum) -> Fields:
-        after = self._call("advance", "The specification", parameters, state, steps, add=add)
+        after = self._call("advance", "The specification", parameters, state, steps, add=as_numpy_does(add))
         self._named("advance", after, self.state)
         return after
 
     def observe(self, parameters: Parameters, state: Fields, add: Add = np.sum) -> Fields:
-        seen = self._call("observe", "The specification", parameters, state, add=add)
+        seen = self._call("observe", "The specification", parameters, state, add=as_numpy_does(add))
         self._named("observe", seen, self.derived)
         with self._blame("observe", "The specification"):
             return {name: _real(name, seen[name]) for name in self.derived}
@@ -204,7 +204,8 @@ class Specification:
     def difference(self, parameters: Parameters, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if self.offers("difference"):
             return self._call("difference", "The specification", parameters, name, a, b)
-        return a - b
+        with np.errstate(all="ignore"):  # what is not finite is judged as such
+            return a - b
 
     def offers(self, name: str) -> bool:
         """Whether the specification has this optional function."""
@@ -392,6 +393,25 @@ class Specification:
                 f"{who} is refused: the specification's {called} raises {type(error).__name__} "
                 f"in {where or self.source.name or 'its file'}: {blame.first_line(error)}"
             ) from error
+
+
+def as_numpy_does(add: Add) -> Add:
+    """What adds along one axis, along one, several or (None) all of them, as numpy.sum does."""
+    if add is np.sum:
+        return add
+
+    def along(terms: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+        terms = np.asarray(terms)
+        if isinstance(axis, (int, np.integer)):
+            return add(terms, int(axis))
+        axes = tuple(range(terms.ndim)) if axis is None else tuple(axis)
+        if not axes:
+            return add(terms[None], 0)
+        last = tuple(range(-len(axes), 0))
+        terms = np.moveaxis(terms, axes, last)
+        return add(terms.reshape(*terms.shape[: last[0]], -1), -1)
+
+    return along
 
 
 def refuse_unless_real(what: str, value: Any) -> None:

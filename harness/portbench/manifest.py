@@ -94,6 +94,7 @@ class Port(_Table):
         for key in _NEEDED.get(self.host, []):
             if not getattr(self, key):
                 raise ValueError(f'a port with host = "{self.host}" needs `{key}`')
+        _importable("module", self.module)
         self._placeholders()
         return self
 
@@ -107,6 +108,12 @@ class Port(_Table):
             raise ValueError("`build` does not say where {output} goes, the file that it must make")
 
 
+def _importable(key: str, name: str) -> str:
+    if name.endswith(".py"):
+        raise ValueError(f'`{key}` is the name by which it is imported: "{name.removesuffix(".py")}", without .py')
+    return name
+
+
 # The keys without which a host cannot run a port.
 _NEEDED = {"python": ["module"], "julia": ["module", "project"], "executable": ["run"]}
 
@@ -117,6 +124,11 @@ class Project(_Table):
     name: str
     spec: str
     python_path: list[str] = Field(default=["."], alias="python-path")
+
+    @field_validator("spec")
+    @classmethod
+    def _is_a_name(cls, given: str) -> str:
+        return _importable("spec", given)
 
 
 SAMPLE_SECONDS = 0.15  # long against any clock and the round trip

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from portbench.agreement import slips
 from portbench.agreement.levels import LAST_BITS, Deviation, Verdict
 from portbench.agreement.microscope import look_at
 from portbench.agreement.own import Judge
@@ -40,6 +41,7 @@ QUICK = 0.02  # seconds of a step of a larger one, which is asked too
 MOST_UNITS = 100_000  # of a case that is tried for that
 SIGNS = 6  # tries to change a parameter to one that is legal
 NUDGE = 0.07  # relative, of a float parameter: larger than any tolerance, small enough to stay legal
+SMALLER = 0.1  # a part by which the numbers of an initial state may be, which else may have a symmetry
 MOST = 3000  # steps times units that the specification goes to judge a run
 TRIES = 20  # to draw a state from which the specification can go on
 SHRINK_SECONDS = 20.0
@@ -215,14 +217,20 @@ def drawn(judge: Judge, own: Case | None, random: np.random.Generator, size: int
 
 
 def _own(judge: Judge, own: Case | None, random: np.random.Generator) -> Iterator[World]:
-    """The initial or disordered state of this case, if there is one."""
+    """The initial or disordered state of this case, if there is one. Where the specification has no disordered one, the
+    initial one with its numbers a little smaller: the usual square in the middle is its own transpose.
+    """
     specification = judge.specification
     if own:
-        starts = {"initial": specification.initial_state, "disordered": specification.disordered_state}
-        kind = str(random.choice(list(starts)))
-        legal = _legal(judge, World(f"the {kind} state of {own.name}", own.parameters, starts[kind](own.parameters)))
-        if legal:
-            yield legal
+        initial = specification.initial_state(own.parameters)
+        if specification.offers("disordered_state"):
+            name, other = f"the disordered state of {own.name}", specification.disordered_state(own.parameters)
+        else:
+            name = f"the initial state of {own.name} with each number up to {SMALLER:.0%} smaller"
+            other = specification.nearer_to_zero(initial, SMALLER, random)
+        both = [World(f"the initial state of {own.name}", own.parameters, initial), World(name, own.parameters, other)]
+        legal = [world for world in (_legal(judge, both[k]) for k in random.permutation(2)) if world]
+        yield from legal[:1]
 
 
 def small_case(specification: Specification, case: Case) -> Case | None:
@@ -407,7 +415,7 @@ class _Now:
             if not np.all(off <= tolerance):
                 at = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
                 got, want = float(fields[name][at]), float(given[at])
-                sentence = f"{name}{list(at)} of {world.name} was given as {want!r} and came back as {got!r}"
+                sentence = f"of {world.name}, {slips.echo(self.x, world.parameters, world.state, fields, name)}"
                 ratio = float(off[at] / tolerance) if tolerance else math.inf
                 found = Deviation(ratio, sentence, {"field": name, "index": list(at), "got": got, "want": want})
                 worst = found if not found.ratio <= worst.ratio else worst

@@ -97,7 +97,8 @@ def _contract(x: Exchange, reference: Reference, threads: int) -> str:
     if said.get("threads") != str(threads):
         return f"it was given {threads} threads and says that it uses {said.get('threads')}"
     if said.get("precision") != x.precision:
-        return f"the manifest declares {x.precision} and the port says {said.get('precision')}"
+        told = f"says {said['precision']}" if "precision" in said else "does not say its precision= in reply to `hello`"
+        return f"the manifest declares {x.precision} and the port {told}"
     x.load(parameters, state)
     echoed, fields = x.save(parameters)
     for name, value in parameters.items():

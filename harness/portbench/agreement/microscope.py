@@ -518,7 +518,8 @@ def _guess_parameter(x: Exchange, scene: _Scene, name: str, error: np.ndarray) -
             break
         relative += float(np.vdot(effect, left) / np.vdot(effect, effect)) * NUDGE
     if rest < WELL and abs(1 + found) > WELL:  # where it is 0 nothing is done at all, which is told elsewhere
-        yield Guess(f"a wrong {label}", f"{label} times 1 {found:+.3g} explains {_all_but(rest)} of the errors", rest)
+        times = f"1 {found:+.3g}" if abs(found) < WELL else f"{1 + found:.4g}"
+        yield Guess(f"a wrong {label}", f"{label} times {times} explains {_all_but(rest)} of the errors", rest)
 
 
 def _floats(parameters: Parameters) -> Iterator[str]:
@@ -607,6 +608,9 @@ def _guess_elements(x: Exchange, scene: _Scene, name: str, bad: np.ndarray) -> I
                 yield Guess("the boundary, or what is special here", f"every wrong number is of one that {what}")
                 break
     place = places.find(name, bad)
+    still = name in scene.before and np.shape(scene.before[name]) == bad.shape and scene.step > 0
+    if still and not np.any((scene.right[name] != scene.before[name]) & ~bad):
+        return  # nothing happens elsewhere that could be wrong
     if place:
         yield Guess(place.cause, f"only {place.which}")
 

@@ -18,6 +18,7 @@ from portbench.contract import Fields, Parameters
 from portbench.protocol import Exchange
 
 COMPONENTS = 4  # an axis of so many at most holds components, such as those of a vector
+FEW = 8  # different numbers, at least, whose order may be told
 ALIKE = 1e-2  # a part of the difference from what was given: so near to the state one step later, it is that
 FEW_DIGITS = 1e-2  # relative: numbers farther apart are other numbers
 _WAYS = {1: "end", -1: "start"}  # of a shift
@@ -45,7 +46,9 @@ def _how(x: Exchange, parameters: Parameters, given: Fields, back: Fields, name:
     for other in given:
         if other != name and _equal(given[other], after) and _equal(before, back[other]):
             return f"swapped with the {other}"
-    for words, array in itertools.chain(_of_representation(before, x.precision), of_layout(given, name)):
+    # any number may stand for another that is equal
+    layouts = of_layout(given, name) if len(np.unique(before)) >= min(FEW, before.size) else ()
+    for words, array in itertools.chain(_of_representation(before, x.precision), layouts):
         if _equal(array, after):
             return words
     if not np.all(np.isfinite(after)):

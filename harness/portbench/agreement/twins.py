@@ -164,24 +164,8 @@ def twins(specification: Specification, parameters: Parameters, precision: Preci
 
 
 def adding(twin: Twin) -> Add:
-    """How this twin adds, over one axis, several or (None) all, as numpy.sum does."""
-    one_axis = ADDS[twin.add](twin.seed, twin.precision.eps if twin.precision else 0.0)
-    return one_axis if one_axis is np.sum else _as_numpy_does(one_axis)
-
-
-def _as_numpy_does(one_axis: Add) -> Add:
-    def add(terms: Any, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
-        terms = np.asarray(terms)
-        if isinstance(axis, (int, np.integer)):
-            return one_axis(terms, int(axis))
-        axes = tuple(range(terms.ndim)) if axis is None else tuple(axis)
-        if not axes:
-            return one_axis(terms[None], 0)
-        last = tuple(range(-len(axes), 0))
-        terms = np.moveaxis(terms, axes, last)
-        return one_axis(terms.reshape(*terms.shape[: last[0]], -1), -1)
-
-    return add
+    """How this twin adds."""
+    return ADDS[twin.add](twin.seed, twin.precision.eps if twin.precision else 0.0)
 
 
 def start(

@@ -18,6 +18,7 @@ from portbench.timing.scheduler import AGAIN, CHANGES
 from portbench.timing.statistics import LEAST_ROUNDS, Estimate, confidence_of, ratio
 from portbench.timing.statistics import estimate as of_rounds
 
+NOTHING_SEEN = 0.2  # half the interval of a ratio that tells nothing of small differences
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -63,9 +64,11 @@ def beside_itself(document: dict[str, Any]) -> list[str]:
                 continue
             where = f"{name} beside itself on {_where(case, threads)}"
             figure = f"{same.value:.3f} times as fast, {same.low:.3f} to {same.high:.3f}"
-            verdict = (
-                "no difference, as it should be" if same.tie else "a FALSE ALARM: do not trust small differences here"
-            )
+            verdict = "no difference, as it should be"
+            if not same.tie:
+                verdict = "a FALSE ALARM: do not trust small differences here"
+            elif same.uncertainty > NOTHING_SEEN:
+                verdict = "too uncertain to show a difference: a larger --budget narrows it"
             said.append(f"{where}: {figure}: {verdict}")
     return said
 
@@ -172,7 +175,8 @@ def disturbed(document: dict[str, Any]) -> list[str]:
     told = ", ".join(f"{port} {count}" for port, count in counts.most_common())
     return [
         f"{counts.total()} sample{'s were' * (counts.total() > 1) or ' was'} made again, because the harness "
-        f"waited much longer than the port says that it ran, as on a busy machine: {told}"
+        f"waited much longer than the port says that it ran, as on a busy machine, or where a port's clock counts "
+        f"processor time: {told}"
     ]
 
 
@@ -231,7 +235,11 @@ def undecided(document: dict[str, Any]) -> list[str]:
     return [
         f"When the time was up, {len(wide)} ratio{'s were' * (len(wide) > 1) or ' was'} not known to "
         f"±{100 * precision:.2g}%, the least {row.port} over {base} on {_where(row.case, row.threads)}, "
-        + (f"to ±{100 * known:.2g}%" if math.isfinite(known) else "not at all")
+        + (
+            f"to ±{100 * known:.{0 if known >= 0.1 else 2}{'f' if known >= 0.1 else 'g'}}%"
+            if math.isfinite(known)
+            else "not at all"
+        )
         + ": a larger --budget narrows them"
     ]
 
