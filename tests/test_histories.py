@@ -117,9 +117,8 @@ def test_what_is_saved_without_a_run_is_what_was_loaded(fault: str, tmp_path: Pa
         for ran in ([], [Command("run", 0)]):
             found, _ = histories._play(x, judge, [*loads, *ran, Command("look")], 1)
             if fault:
-                assert found.sentence == (
-                    "of the second, u came back with 1 of 24 numbers changed: u[23] was given as 0.5 and came back as 0.25"
-                )
+                came_back = "u came back with 1 of 24 numbers changed: u[23] was given as 0.5 and came back as 0.25"
+                assert found.sentence == f"of the second, {came_back}"
                 assert found.ratio > 1e10
             else:
                 assert found.ratio < 1, found.sentence
