@@ -426,7 +426,7 @@ long = {{ default = 20 }}
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         env={**os.environ, "PYTHONPATH": search},
     )
     assert done.returncode == 1, done.stderr

@@ -31,9 +31,10 @@ def test_numbers_that_became_too_small_are_seen(tmp_path: Path, steps: int, more
     case = specification.cases(["small"], {})[0]
     ready = hosts.prepare(found, found.ports["right"])
     with Exchange(hosts.start(ready, 1, 60), specification) as x:
-        x.load(case.parameters, specification.initial_state(case.parameters))
+        start = specification.initial_state(case.parameters)
+        x.load(case.parameters, start)
         x.port.run(steps)
-        assert seal.judge(ready, x, case, steps, True, np.random.default_rng(1)).subnormal == seen
+        assert seal.judge(ready, x, case, start, steps, True, np.random.default_rng(1)).subnormal == seen
 
 
 def test_they_are_remarked_upon_once_for_each_case() -> None:
