@@ -579,7 +579,7 @@ def approaching(random, parameters, size):
         if random.random() < 0.7:  # along diagonals, on which a component is least of the whole
             along = np.sign(along)
         along /= np.linalg.norm(along, axis=1, keepdims=True)
-        apart, speed = cutoff + random.uniform(0.1, 1.0, (pairs, 1)), random.choice([1.5, 3.0])
+        apart, speed = cutoff + random.uniform(0.1, 1.0, (pairs, 1)), random.choice([1.5, 3.0, 6.0])
         x[:] = np.repeat(side * (places + 0.5), 2, axis=0)[:particles]  # of an odd number the last one is alone
         for first, sign in (0, 1.0), (1, -1.0):
             x[first : 2 * pairs : 2] += sign * 0.5 * apart * along
@@ -593,6 +593,7 @@ def approaching(random, parameters, size):
         x[:], v[:] = x[order], v[order]
     changed = {"boxes": boxes, "particles": particles, "boundary": "periodic" if periodic else "walls"}
     changed["box"] = (float(side * cells),) * 3
+    changed["dt"] = 0.005 * (1 + 0.1 * random.random())  # so long that few steps carry them through a skin
     return {**parameters, **changed}, {"position": position, "velocity": velocity}
 
 
