@@ -220,7 +220,7 @@ def _climbs(
     return [
         lambda: levels.together(
             "A0",
-            [lambda: levels.a0_contract(x, reference, threads), lambda: endtoend.a0_end_to_end(x, reference, threads)],
+            [lambda: levels.a0_contract(x, reference, threads), lambda: endtoend.a0_end_to_end(x, reference)],
         ),
         a1,
         lambda: levels.a2_kernel(x, reference, refuses),
