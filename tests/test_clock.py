@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from conftest import LONG
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 from test_scheduler import bench
 
@@ -58,6 +59,7 @@ def test_the_ticks_of_a_coarse_clock_are_found() -> None:
     assert clock.tick([999_999_999_999_999] * 9) == 0  # no clock at all
 
 
+@LONG
 def test_a_coarse_clock_gets_longer_samples_or_a_reason(portbench, tmp_path: Path) -> None:
     project(tmp_path, "has a clock that rounds down", "")
     code, document = bench(portbench, tmp_path, "--budget", "0")
@@ -121,6 +123,7 @@ def test_a_harness_that_is_held_up_accuses_no_port(tmp_path: Path) -> None:
     assert any("made again" in remark for remark in json.loads(said)["remarks"])
 
 
+@LONG
 def test_a_port_that_compiles_for_each_number_of_steps_keeps_its_figure(portbench, tmp_path: Path) -> None:
     """Its clock leaves that out, as it may; and its samples are as long as those of others all the same."""
     project(tmp_path, "compiles for each number of steps", "")

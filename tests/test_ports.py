@@ -30,6 +30,8 @@ PORTS = [n for n, p in manifest.read(ROOT / "portbench.toml").ports.items() if n
 YARDSTICKS = ("lammps", "openmm")  # others wrote them: threads that add up in any order, runs that sort anew
 # The plain programs in single precision have no loop, thread or sentence of their own.
 SAME_PROGRAM = [name for name in PORTS if name.endswith("-f32") and not name.endswith("-simd-f32")]
+# Of which CI asks another in the same language and type.
+LIKE_OTHERS = [*SAME_PROGRAM, "numba-simd-f32", "mojo-simd", "cpp-simd"]
 every_port = pytest.mark.parametrize("name", PORTS)
 every_program = pytest.mark.parametrize("name", [name for name in PORTS if name not in SAME_PROGRAM])
 
@@ -60,7 +62,7 @@ def same_bits(a: Fields, b: Fields) -> bool:
 
 
 @pytest.mark.timeout(700)  # that of the first one includes the twins of all cases
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[LONG] if n in SAME_PROGRAM else []) for n in PORTS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[LONG] if n in LIKE_OTHERS else []) for n in PORTS])
 def test_it_is_certified(name: str, bundled: Manifest, portbench) -> None:
     """In the periodic box and between walls; that threads do not change a bit is a test below."""
     need(bundled, name)

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import WAVE
+from conftest import LONG, WAVE
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
 from portbench import contract, manifest, session
@@ -67,6 +67,7 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
     assert kinds != {""}  # a busy machine may leave too few runs to tell of one port
 
 
+@LONG
 def test_what_stayed_undecided_is_said(portbench, right: Path) -> None:
     _, document = bench(portbench, right, "--budget", "0", "--precision", "0.0001%")
     (measured,) = document["measured"]
@@ -89,6 +90,7 @@ def test_a_budget_that_is_used_ends_after_the_round(portbench, right: Path) -> N
     assert [(u["port"], u["known"]) for u in document["measured"][0]["undecided"]] == [("right", None)]
 
 
+@LONG
 def test_samples_last_as_long_as_is_asked(portbench, right: Path) -> None:
     _, document = bench(portbench, right, "--budget", "0", "--sample", "0.5")
     assert document["plan"]["sample"] == 0.5

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import LONG
 from test_misbehaviour import project, wave_on_the_path  # noqa: F401 (a fixture)
 
 from portbench import contract, hosts, manifest, run
@@ -19,6 +20,7 @@ from portbench.timing.statistics import Estimate
 pytestmark = pytest.mark.alone
 
 
+@LONG
 def test_a_large_slowdown_is_always_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By half, in the stream of a port that knows nothing of it."""
     monkeypatch.setattr(selfcheck, "PLANTED", (0.5,))
@@ -61,6 +63,7 @@ def test_rates_count_what_is_seen_and_nothing_of_ports_that_failed() -> None:
     assert [(r.tries, r.seen) for r in rates[1:]] == [(4, 2)] * 3
 
 
+@LONG
 def test_it_goes_on_where_it_was(tmp_path: Path, portbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A try that is in the journal is not made again; a journal of something else is refused, and kept."""
     project(tmp_path, "")
