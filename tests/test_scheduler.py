@@ -64,7 +64,7 @@ def test_measuring_stops_when_all_ratios_are_narrow(portbench, right: Path) -> N
     assert len(document["series"]) == LEAST_ROUNDS * 3
     kinds = {r["warm_up"] for r in document["rows"]}
     assert kinds <= {"flat", "warm-up", "slowdown", "no steady state", "inconsistent", ""}
-    assert kinds != {""}  # a busy machine may leave too few runs to tell of one port
+    assert kinds != {""} or max(s["others"] for s in document["samples"]) > 0.25  # which leaves too few runs to tell
 
 
 @LONG
