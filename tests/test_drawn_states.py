@@ -159,7 +159,9 @@ def test_a_part_of_few_particles_is_all_of_them() -> None:
 
 def of_the_copies(parameters: Parameters, state: Fields, times: tuple[int, int, int]) -> float:
     """How far the specification's own run of the larger state is from the copied answer, in its tolerances."""
-    question = sizes._question(JUDGE, parameters, state, times, np.random.default_rng(1))
+    unit = sizes._copied(JUDGE, parameters, state, times)
+    assert unit
+    question = sizes._question(JUDGE, unit, times, np.random.default_rng(1))
     found = []
     for answer in question.answers:
         large = SPECIFICATION.advance(question.parameters, question.state, answer.step)

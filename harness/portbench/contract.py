@@ -212,45 +212,43 @@ class Specification:
         return hasattr(self.module, name)
 
     def symmetries(self, parameters: Parameters, random: np.random.Generator) -> dict[str, tuple[Callable, Callable]]:
-        made = self._dictionary("symmetries", self._optional("symmetries", parameters, random))
-        found = {}
-        for name, changes in made.items():
-            what = f"symmetries() '{name}'"
-            do, undo = self._several(what, changes, "(do, undo)")
-            found[name] = self._blamed(what, do, shapes=True), self._blamed(what, undo, shapes=True)
-        return found
+        return self._changes("symmetries", "(do, undo)", parameters, random, shapes=True)
 
     def relations(
         self, parameters: Parameters, random: np.random.Generator
     ) -> dict[str, tuple[Parameters, Callable, Callable]]:
-        made = self._dictionary("relations", self._optional("relations", parameters, random))
+        return self._changes("relations", "(parameters, do, undo)", parameters, random, shapes=False)
+
+    def _changes(
+        self, function: str, wanted: str, parameters: Parameters, random: np.random.Generator, shapes: bool
+    ) -> dict[str, Any]:
+        """By name what is `wanted`, of which the last two are functions."""
         found = {}
-        for name, changes in made.items():
-            what = f"relations() '{name}'"
-            other, do, undo = self._several(what, changes, "(parameters, do, undo)")
-            found[name] = other, self._blamed(what, do), self._blamed(what, undo)
+        for name, changes in self._dictionary(function, parameters, random).items():
+            what = f"{function}() '{name}'"
+            *others, do, undo = self._several(what, changes, wanted)
+            found[name] = (*others, self._blamed(what, do, shapes), self._blamed(what, undo, shapes))
         return found
 
     def probes(self, dtype: type = float) -> dict[str, tuple[Parameters, Fields]]:
         return self._optional("probes", dtype) or {}
 
     def jumps(self, parameters: Parameters) -> dict[str, float]:
-        return self._dictionary("jumps", self._optional("jumps", parameters))
+        return self._dictionary("jumps", parameters)
 
     def conserved(self, parameters: Parameters, fields: Fields) -> Fields:
-        kept = self._dictionary("conserved", self._optional("conserved", parameters, fields))
+        kept = self._dictionary("conserved", parameters, fields)
         return {name: np.asarray(value, dtype=float) for name, value in kept.items()}
 
     def reverse(self, parameters: Parameters, state: Fields) -> Fields:
         made = self._call("reverse", "The specification", parameters, state)
-        self._named("reverse", made, self.state)
-        return self._shaped("reverse", parameters, made, self.state)
+        return self.shaped("reverse", parameters, made, self.state)
 
     def refine(self, parameters: Parameters, times: int) -> Parameters:
         return self._call("refine", "The specification", parameters, times)
 
     def statistics(self, parameters: Parameters, samples: list[Fields]) -> dict[str, float]:
-        return self._dictionary("statistics", self._call("statistics", "The specification", parameters, samples))
+        return self._dictionary("statistics", parameters, samples)
 
     def terms(
         self, parameters: Parameters, state: Fields, name: str, index: tuple[int, ...]
@@ -258,23 +256,21 @@ class Specification:
         return self._optional("terms", parameters, state, name, index) or []
 
     def features(self, parameters: Parameters, before: Fields, after: Fields) -> dict[str, np.ndarray]:
-        return self._dictionary("features", self._optional("features", parameters, before, after))
+        return self._dictionary("features", parameters, before, after)
 
     def stress(self, random: np.random.Generator, size: int) -> tuple[Parameters, Fields] | None:
         made = self._optional("stress", random, size)
         if made is None:
             return None
         parameters, state = self._several("stress()", made, "(parameters, state)")
-        self._named("stress", state, self.state)
-        return parameters, self._shaped("stress", parameters, state, self.state)
+        return parameters, self.shaped("stress", parameters, state, self.state)
 
     def part(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Part | None:
         made = self._optional("part", parameters, state, random)
         if made is None:
             return None
         smaller, fields, places = self._several("part()", made, "(parameters, state, places)")
-        self._named("part", fields, self.state)
-        return smaller, self._shaped("part", smaller, fields, self.state), self._dictionary("part", places)
+        return smaller, self.shaped("part", smaller, fields, self.state), self._as_dictionary("part", places)
 
     def copies(
         self, parameters: Parameters, fields: Fields, times: tuple[int, int, int]
@@ -283,9 +279,8 @@ class Specification:
         if made is None:
             return None
         larger, copied = self._several("copies()", made, "(parameters, fields)")
-        given = {name: field for name, field in {**self.state, **self.derived}.items() if name in fields}
-        self._named("copies", copied, given)
-        return larger, self._shaped("copies", larger, copied, given)
+        given = {name: field for name, field in self.fields.items() if name in fields}
+        return larger, self.shaped("copies", larger, copied, given)
 
     def nearby(self, parameters: Parameters, state: Fields, random: np.random.Generator) -> Fields:
         given = {name: a.copy() for name, a in state.items()}
@@ -308,12 +303,13 @@ class Specification:
         self._named(function, state, self.state)
         for name in self.state:
             refuse_unless_real(f"The specification's {name}, as {function}() gives it,", state[name])
-        self._shaped(function, parameters, state, self.state)
+        self.shaped(function, parameters, state, self.state)
         self.check_state(parameters, state)
         return state
 
-    def _shaped(self, function: str, parameters: Parameters, fields: Fields, wanted: dict[str, Field]) -> Fields:
-        """These fields, if each has the shape that it is declared to have."""
+    def shaped(self, function: str, parameters: Parameters, fields: Any, wanted: dict[str, Field]) -> Fields:
+        """What a function gave, if it is a dictionary of these fields, each of its declared shape."""
+        self._named(function, fields, wanted)
         for name, field in wanted.items():
             if np.shape(fields[name]) != field.shape(parameters):
                 where = "STATE" if name in self.state else "DERIVED"
@@ -323,8 +319,11 @@ class Specification:
                 )
         return fields
 
-    def _dictionary(self, function: str, given: Any) -> dict[str, Any]:
-        """What an optional function gave, if it is a dictionary; without it an empty one."""
+    def _dictionary(self, function: str, *arguments: Any) -> dict[str, Any]:
+        """What an optional function gives, which must be a dictionary; an empty one where it is not offered."""
+        return self._as_dictionary(function, self._optional(function, *arguments))
+
+    def _as_dictionary(self, function: str, given: Any) -> dict[str, Any]:
         if given is not None and not isinstance(given, dict):
             raise Refusal(f"The specification's {function}() gives what is {kind(given)}, and not a dictionary")
         return given or {}

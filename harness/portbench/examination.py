@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +18,9 @@ import numpy as np
 
 from portbench import exchange, made_of
 from portbench.agreement import twins
-from portbench.contract import Case, Fields, Parameters, Specification
+from portbench.contract import Case, Field, Fields, Parameters, Specification
 from portbench.errors import Refusal
-from portbench.hosts.build import cache_folder, hash_text
+from portbench.hosts.build import cache_folder, hash_text, write_whole
 
 SMALL = 5_000  # numbers in a state; a larger one is looked at, and not advanced
 PARTS = (1, 2)  # steps, one after the other and in one go
@@ -61,9 +60,7 @@ def examine(specification: Specification, cases: list[Case]) -> list[str]:
     }
     with suppress(OSError):  # then it is made again next time
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, json.dumps(record))
     return list(remarks)
 
 
@@ -272,16 +269,16 @@ class _Examination:
                     "generator from a parameter), the time, and what it keeps between calls"
                 )
 
-    def _types(self, function: str, fields: Fields, wanted: Iterable[str]) -> None:
+    def _types(self, function: str, fields: Fields, wanted: dict[str, Field]) -> None:
         for name in wanted:
-            field = self.specification.fields[name]
             array = fields[name]
-            what = f"The specification's {name}, as {function}() gives it,"
             if not isinstance(array, (np.ndarray, np.generic)) or array.dtype != np.float64:
                 kind = f"of type {array.dtype}" if isinstance(array, (np.ndarray, np.generic)) else "no array"
-                raise Refusal(f"{what} is {kind}, and the state that it was given is of float64: keep the type")
-            if array.shape != field.shape(self.parameters):
-                raise Refusal(f"{what} has shape {array.shape}, and STATE says {field.shape(self.parameters)}")
+                raise Refusal(
+                    f"The specification's {name}, as {function}() gives it, is {kind}, and the state that it was given "
+                    "is of float64: keep the type"
+                )
+        self.specification.shaped(function, self.parameters, fields, wanted)
 
     def _finite(self, function: str, fields: Fields, wanted: Iterable[str], when: str = "") -> None:
         for name in wanted:

@@ -92,13 +92,17 @@ def content(path: Path) -> str:
         raw = path.read_bytes()
     except OSError:
         return ""
-    if path.suffix == ".py":
+    return _hash(raw, path.suffix == ".py")
+
+
+@cache
+def _hash(raw: bytes, python: bool) -> str:
+    if python:
         with suppress(SyntaxError, ValueError):
             raw = _bare(raw).encode()
     return hashlib.sha256(raw).hexdigest()
 
 
-@cache
 def _bare(text: bytes) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):

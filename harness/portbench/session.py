@@ -151,14 +151,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise Refusal(f"{path} is no session: it says nothing of its schema")
     if document["schema"] != SCHEMA:
         raise Refusal(f"{path} is no session of schema {SCHEMA}, but {document['schema']}")
-    earlier = (
-        "conditions",
-        "rounds",
-        "series",
-        "courses",
-        "disturbed",
-        "seals",
-    )  # of which an earlier portbench kept none
+    earlier = ("conditions", "rounds", "series", "courses", "disturbed", "seals")  # an earlier portbench kept none
     document = {name: [] for name in earlier} | document
     lacking = [
         name for name in ("cases", "threads", "machine", "baseline", "unit", *KINDS.values()) if name not in document

@@ -16,6 +16,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from contention import NEVER_RESTS
+
 from portbench.timing.conditions import processors
 
 HERE = Path(__file__).parents[1]
@@ -54,7 +56,7 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "portbench", "check", "-q"], cwd=folder, check=True)
         quiet = session(folder, 0, given.budget)
         loops = [
-            subprocess.Popen(["nice", "-n", "5", sys.executable, "-c", _never_rests(number)])
+            subprocess.Popen(["nice", "-n", "5", sys.executable, "-c", NEVER_RESTS, str(number)])
             for number in processors(2)
             for _ in range(given.loops)
         ]
@@ -83,10 +85,6 @@ def main() -> int:
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 1 if accused or lost or silent else 0
-
-
-def _never_rests(processor: int) -> str:
-    return f"import os; os.sched_setaffinity(0, [{processor}])\nwhile True: pass"
 
 
 if __name__ == "__main__":

@@ -199,9 +199,10 @@ def _worlds(judge: Judge, own: Case | None, random: np.random.Generator, count: 
 def drawn(judge: Judge, own: Case | None, random: np.random.Generator, size: int) -> Iterator[World]:
     """One random legal state of about so many units; a probe or the case's own where the specification draws none."""
     specification = judge.specification
-    probes, cases = specification.probes(float), list(_own(judge, own, random))
+    probes = specification.probes(float)
     for _ in range(TRIES):
         stress = specification.stress(random, size)
+        cases = [] if stress else list(_own(judge, own, random))
         if stress:
             world = World(f"a random state of {specification.work(stress[0])}", *stress)
         elif probes and (not cases or random.random() < 0.7):
@@ -213,7 +214,7 @@ def drawn(judge: Judge, own: Case | None, random: np.random.Generator, size: int
         if legal:
             yield legal
             return
-    yield from cases
+    yield from cases or _own(judge, own, random)
 
 
 def _own(judge: Judge, own: Case | None, random: np.random.Generator) -> Iterator[World]:
@@ -222,15 +223,17 @@ def _own(judge: Judge, own: Case | None, random: np.random.Generator) -> Iterato
     """
     specification = judge.specification
     if own:
-        initial = specification.initial_state(own.parameters)
-        if specification.offers("disordered_state"):
-            name, other = f"the disordered state of {own.name}", specification.disordered_state(own.parameters)
-        else:
-            name = f"the initial state of {own.name} with each number up to {SMALLER:.0%} smaller"
-            other = specification.nearer_to_zero(initial, SMALLER, random)
-        both = [World(f"the initial state of {own.name}", own.parameters, initial), World(name, own.parameters, other)]
-        legal = [world for world in (_legal(judge, both[k]) for k in random.permutation(2)) if world]
-        yield from legal[:1]
+        for as_it_is in random.permutation([True, False]):
+            name, state = f"the initial state of {own.name}", specification.initial_state(own.parameters)
+            if not as_it_is and specification.offers("disordered_state"):
+                name, state = f"the disordered state of {own.name}", specification.disordered_state(own.parameters)
+            elif not as_it_is:
+                name += f" with each number up to {SMALLER:.0%} smaller"
+                state = specification.nearer_to_zero(state, SMALLER, random)
+            legal = _legal(judge, World(name, own.parameters, state))
+            if legal:
+                yield legal
+                return
 
 
 def small_case(specification: Specification, case: Case) -> Case | None:

@@ -67,7 +67,7 @@ class Judge:
 
     def derived(self, what: str, parameters: Parameters, fields: Fields, random: np.random.Generator) -> Deviation:
         """How far what was saved beside a state is from what derives from it; `what` names the state."""
-        return self._judge(what, parameters, fields, fields, 0, random)
+        return self.moved(what, parameters, fields, fields, 0, random)
 
     def moved(
         self,
@@ -78,18 +78,9 @@ class Judge:
         steps: int,
         random: np.random.Generator,
     ) -> Deviation:
-        """How far `after` is from where the specification goes from `before` in so many steps."""
-        return self._judge(what, parameters, before, after, steps, random)
-
-    def _judge(
-        self,
-        what: str,
-        parameters: Parameters,
-        before: Fields,
-        after: Fields,
-        steps: int,
-        random: np.random.Generator,
-    ) -> Deviation:
+        """How far `after` is from where the specification goes from `before` in so many steps; of none it is what
+        derives from `before` that is judged.
+        """
         state = {name: before[name] for name in self.specification.state}
         illegal = self.illegal(parameters, after)
         if illegal:

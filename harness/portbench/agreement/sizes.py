@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
         unit = _unit(judge, own, times, random)
         if unit is None:
             continue
-        question = _question(judge, *unit, times, random)
+        question = _question(judge, unit, times, random)
         size = judge.specification.work(question.parameters)
         if sizes and seconds * (size / sizes[-1]) ** 2 > LONGEST:
             break
@@ -59,7 +59,7 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
         seconds = time.monotonic() - begin
         sizes.append(size)
         # what leaves the small case on one side is in the next copy: there is no difference, as the small case sees it
-        as_one = replace(question, parameters=unit[0])
+        as_one = replace(question, parameters=unit.parameters)
         for answer, fields in zip(question.answers, given, strict=True):
             illegal = judge.illegal(question.parameters, fields)
             if illegal:
@@ -75,24 +75,31 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
     return Verdict("A3", True, worst.ratio, f"{what}: at most {worst.ratio:.2g} of the tolerance", {"seed": seed})
 
 
-def _unit(
-    judge: Judge, own: Case | None, times: tuple[int, int, int], random: np.random.Generator
-) -> tuple[Parameters, Fields] | None:
+@dataclass(frozen=True)
+class Unit:
+    """A small case, and the `large` one of its copies with their state, `many`."""
+
+    parameters: Parameters
+    state: Fields
+    large: Parameters
+    many: Fields
+
+
+def _unit(judge: Judge, own: Case | None, times: tuple[int, int, int], random: np.random.Generator) -> Unit | None:
     """A small case of which there can be so many copies."""
     specification = judge.specification
     if not specification.offers("copies"):
         return None
     for _ in range(TRIES):
         for world in histories.drawn(judge, own, random, UNIT):
-            if _copied(judge, world.parameters, world.state, times):
-                return world.parameters, world.state
+            unit = _copied(judge, world.parameters, world.state, times)
+            if unit:
+                return unit
     return None
 
 
-def _copied(
-    judge: Judge, parameters: Parameters, fields: Fields, times: tuple[int, int, int]
-) -> tuple[Parameters, Fields] | None:
-    """Copies that are legal in numbers of the class."""
+def _copied(judge: Judge, parameters: Parameters, fields: Fields, times: tuple[int, int, int]) -> Unit | None:
+    """With copies that are legal in numbers of the class."""
     made = judge.specification.copies(parameters, fields, times)
     if made is None:
         return None
@@ -105,20 +112,16 @@ def _copied(
         judge.specification.check_state(large, state)
     except Refusal:
         return None
-    return large, state
+    return Unit(parameters, fields, large, state)
 
 
-def _question(
-    judge: Judge, parameters: Parameters, state: Fields, times: tuple[int, int, int], random: np.random.Generator
-) -> Question:
+def _question(judge: Judge, unit: Unit, times: tuple[int, int, int], random: np.random.Generator) -> Question:
     """The answers of the small case, and how far the rounding of larger coordinates moves them, for all copies."""
     specification, precision, oracle = judge.specification, judge.precision, here(judge)
-    copied = _copied(judge, parameters, state, times)
-    assert copied
-    large, many = copied
+    parameters, state = unit.parameters, unit.state
     name = f"{' x '.join(map(str, times))} copies of a random state of {specification.work(parameters)}"
     kinds = judge.few_twins(parameters)
-    beside = [rounded_anew(judge, state, many, random) for _ in range(4)]
+    beside = [rounded_anew(judge, state, unit.many, random) for _ in range(4)]
     marks = [1, STEPS]
     jobs = [(parameters, s, m, t) for m in ([0], marks) for s, t in _runs(state, kinds, beside)]
     runs = oracle(evaluate, jobs)
@@ -128,7 +131,7 @@ def _question(
     if not on_the_edge(specification, precision, still):
         questions.insert(0, derived_question(specification, precision, name, parameters, state, still))
     answers = [a for q in questions for a in q.answers]
-    return Question(name, large, many, [_of_all(specification, parameters, a, times) for a in answers])
+    return Question(name, unit.large, unit.many, [_of_all(specification, parameters, a, times) for a in answers])
 
 
 def _runs(state: Fields, kinds: list[Any], beside: list[Fields]) -> list[tuple[Fields, Any]]:

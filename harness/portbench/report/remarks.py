@@ -235,11 +235,7 @@ def undecided(document: dict[str, Any]) -> list[str]:
     return [
         f"When the time was up, {len(wide)} ratio{'s were' * (len(wide) > 1) or ' was'} not known to "
         f"±{100 * precision:.2g}%, the least {row.port} over {base} on {_where(row.case, row.threads)}, "
-        + (
-            f"to ±{100 * known:.{0 if known >= 0.1 else 2}{'f' if known >= 0.1 else 'g'}}%"
-            if math.isfinite(known)
-            else "not at all"
-        )
+        + (f"to ±{100 * known:{'.0f' if known >= 0.1 else '.2g'}}%" if math.isfinite(known) else "not at all")
         + ": a larger --budget narrows them"
     ]
 

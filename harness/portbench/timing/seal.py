@@ -95,28 +95,32 @@ def _conserved(judge: Judge, parameters: Parameters, start: Fields, end: Fields,
     def kept(state: Fields, marks: list[int], kind: Twin) -> dict[str, Any]:
         return series(judge.path, "", parameters, state, marks, kind)
 
-    first, final = kept(state, [], SPEC)["conserved"], kept(last, [], SPEC)["conserved"]
-    sizes = kept(state, [], CONDITION)["conserved"]
-    seen, made, begun, worst = dict(first), 0, time.perf_counter(), Deviation()
+    seen, final = kept(state, [], SPEC)["conserved"], kept(last, [], SPEC)["conserved"]
+    change = {name: _largest(final[name][0] - of[0]) for name, of in seen.items()}
+    a_rounding = LEAST_KAPPA * judge.precision.eps * steps
+    rounding = {name: a_rounding * _largest(of) for name, of in kept(state, [], CONDITION)["conserved"].items()}
+    made, begun, worst = 0, time.perf_counter(), Deviation()
     while made < steps and time.perf_counter() - begun < (LOOKED_AT if worst.ratio <= 1 else BEFORE_ACCUSED):
-        own = kept(state, list(range(1, min(max(1, made), steps - made) + 1)), SPEC)
-        state, worst = own["end"], Deviation()
+        more = min(max(1, made), steps - made)
+        own = kept(state, list(range(1, more + 1)), SPEC)
+        state, made, worst = own["end"], made + more, Deviation()
+        longer = steps / made
         for name, values in own["conserved"].items():
             seen[name] = np.concatenate([seen[name], values[1:]])
-            made = len(seen[name]) - 1
-            range_of = float(np.max(np.ptp(seen[name], axis=0), initial=0.0))
-            rounding = LEAST_KAPPA * judge.precision.eps * steps * float(np.max(sizes[name], initial=0.0))
-            more = steps / made
-            allowed = range_of * (FLUCTUATES * math.sqrt(more) + DRIFTS * more) + rounding
-            change = float(np.max(np.abs(final[name][0] - first[name][0]), initial=0.0))
-            ratio = change / allowed if change else 0.0
+            range_of = _largest(np.ptp(seen[name], axis=0))
+            allowed = range_of * (FLUCTUATES * math.sqrt(longer) + DRIFTS * longer) + rounding[name]
+            ratio = change[name] / allowed if change[name] else 0.0
             if math.isfinite(allowed) and not ratio <= worst.ratio:
                 sentence = (
-                    f"the {name} changed by {change:.3g} in {steps} timed steps, and by {range_of:.3g} at most in "
-                    f"{made} of the specification from the same start"
+                    f"the {name} changed by {change[name]:.3g} in {steps} timed steps, and by {range_of:.3g} at most "
+                    f"in {made} of the specification from the same start"
                 )
                 worst = Deviation(ratio, sentence)
     return worst
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.max(np.abs(values), initial=0.0))
 
 
 def _subnormal(x: Exchange, fields: Fields, dtype: str) -> float:
