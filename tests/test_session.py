@@ -99,7 +99,9 @@ def test_ctrl_c_leaves_nothing_that_the_next_command_meets(seconds: float, portb
         time.sleep(seconds)
         os.killpg(check.pid, signal.SIGINT)
         said, _ = check.communicate(timeout=60)
-    assert (check.returncode, said.splitlines()[-1]) == (130, "portbench: interrupted"), said
+    # python -m ends by the signal itself where the interrupt came inside an exec, as of a dataclass: a shell's 130 too.
+    assert check.returncode in (130, -signal.SIGINT), said
+    assert said.splitlines()[-1] == "portbench: interrupted"
     assert "Traceback" not in said
     assert portbench("doctor", cwd=ROOT, **cache).returncode == 0
 
