@@ -48,3 +48,17 @@ def test_steps_that_were_made_at_load_are_found(tmp_path: Path) -> None:
     found = end_to_end(tmp_path, "works at load")
     assert not found.passed
     assert "steps are made in `load` that belong to `run`" in found.finding
+
+
+def test_no_millions_of_steps_are_asked_of_answers_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run of so many steps takes seconds, and each one after it nothing."""
+    asked: list[int] = []
+
+    def cycle(_: object, __: object, steps: int) -> endtoend.Cycle:
+        whole = 0.0001 * steps if steps >= 1 << 15 and steps not in asked else 0.001
+        asked.append(steps)
+        return endtoend.Cycle(steps, 0.0005, whole, whole, whole)
+
+    monkeypatch.setattr(endtoend, "_cycle", cycle)
+    assert endtoend.a0_end_to_end(None, None).passed  # type: ignore[arg-type]
+    assert max(asked) == 1 << 15

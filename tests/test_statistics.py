@@ -12,7 +12,8 @@ import pytest
 import scipy.signal
 import scipy.stats
 
-from portbench.timing.statistics import interval, median_time, ratio
+from portbench.timing.scheduler import LEAST_ROUNDS
+from portbench.timing.statistics import CONFIDENCE_IF_STOPPED, interval, median_time, ratio
 
 SAMPLES = 4  # in a round, per port
 SESSIONS = 20_000  # simulated: of intervals that cover 95 %, fewer than 94.5 % come up in one of a thousand
@@ -220,3 +221,24 @@ def test_ports_that_never_ran_together_have_no_ratio() -> None:
     early, late = samples(random, 1.0, np.ones(2), 0.01), samples(random, 1.0, np.ones(2), 0.01)
     late["round"] += 2
     assert ratio(early, late) is None
+
+
+def test_intervals_of_sessions_that_stop_when_they_are_narrow_cover_95_percent() -> None:
+    """The worst found of such sessions: spread from round to round 1.5 times the precision that is asked for.
+
+    Of 600, 570 are expected at 95 %, and fewer than 553 come up in one of a thousand.
+    """
+    covered = 0
+    for seed in range(600):
+        noise = 0.03 * np.random.default_rng(seed).standard_normal(60)
+        for rounds in range(LEAST_ROUNDS, 60):
+            frames = [
+                pd.DataFrame({"round": range(rounds), "ns_per_unit": values})
+                for values in (np.exp(noise[:rounds]), np.ones(rounds))
+            ]
+            known = ratio(*frames, CONFIDENCE_IF_STOPPED)
+            assert known is not None
+            if known.uncertainty <= 0.02:
+                break
+        covered += known.low <= 1 <= known.high
+    assert covered >= 553

@@ -524,16 +524,25 @@ def stress(random, size):
         }
         for name in ("cutoff", "dt"):
             parameters[name] *= 1 + 0.1 * random.random()
-        if many and random.random() < 0.5:
+        crowded = size > 250 and random.random() < 0.8  # more neighbours, and more in a cell, than one makes room for
+        if crowded:
+            boxes, particles, spacing = 1, size, 0.95
+            cutoff = 4.0 * (1 + 0.1 * random.random())
+            parameters.update(boxes=boxes, particles=particles, cutoff=cutoff)
+            box = random.choice([2.0, 3.5, 3.5]) * cutoff * (1 + 0.1 * random.random(3))
+        elif many and random.random() < 0.5:
             return approaching(random, parameters, size)
-        least = 2 * parameters["cutoff"] if parameters["boundary"] == "periodic" else 2.0
-        spacing = random.choice([0.95, 0.95, 1.1, 1.3])
-        box = least * (1 + random.random(3) * random.choice([0.1, 0.1, 2.0] if many else [0.1, 2.0, 8.0]))
+        else:
+            least = 2 * parameters["cutoff"] if parameters["boundary"] == "periodic" else 2.0
+            spacing = random.choice([0.95, 0.95, 1.1, 1.3])
+            box = least * (1 + random.random(3) * random.choice([0.1, 0.1, 2.0] if many else [0.1, 2.0, 8.0]))
         box *= max(1.0, 1.05 * (particles * spacing**3 / np.prod(box)) ** (1 / 3))
         while np.prod(box // spacing) < particles:
             box *= 1.05
         parameters["box"] = tuple(float(side) for side in box)
-        position = np.array([scattered(random, particles, box, spacing) for _ in range(boxes)])
+        position = np.array([scattered(random, particles, box, spacing, crowded) for _ in range(boxes)])
+        if parameters["boundary"] == "periodic" and random.random() < 0.75:  # neighbours beyond faces
+            position = (position - position[:, :1]) % box
         if random.random() < 0.3:  # all as fast, along diagonals: many meet head on
             velocity = random.choice([-1.0, 1.0], position.shape) * random.choice([1.0, 3.0])
         else:
@@ -597,13 +606,15 @@ def approaching(random, parameters, size):
     return {**parameters, **changed}, {"position": position, "velocity": velocity}
 
 
-def scattered(random, particles, box, spacing):
-    """Positions (particles, 3) on sites `spacing` apart: a lattice, a drop or a gas, on the sites or beside them."""
+def scattered(random, particles, box, spacing, crowded=False):
+    """Positions (particles, 3) on sites `spacing` apart: a lattice, a drop or a gas, on the sites or beside them.
+    Where they are to be crowded, a drop in the middle.
+    """
     side = (box // spacing).astype(int)
     sites = np.stack(np.unravel_index(np.arange(np.prod(side)), side), axis=-1)
-    kind = random.choice(["lattice", "drop", "gas"])
+    kind = "drop" if crowded else random.choice(["lattice", "drop", "gas"])
     if kind == "drop":
-        away = np.sum((sites - side * random.choice([0.0, 0.5])) ** 2, axis=1)
+        away = np.sum((sites - side * (0.5 if crowded else random.choice([0.0, 0.5]))) ** 2, axis=1)
         sites = sites[np.argsort(away, kind="stable")]
     if kind == "gas":
         sites = random.permutation(sites)

@@ -32,7 +32,7 @@ SIZES = (1, 2, 3, 7, 16, 31, 64, 100)  # units of random states
 MANY_KINDS = 12  # loads of such states
 OFTEN = (100, 100, 100, 100, 100, 150, 250, 250)  # units of states that are looked at often, while a run goes on
 LOOKS = 5  # pairs of looks at each of these, a step or two apart
-GLANCES, GLANCED = 16, (120, 300)  # larger states that are looked at once, for room that is not enough
+GLANCES, GLANCED = 16, (120, 400)  # larger states that are looked at once, for room that is not enough
 FEW = 8  # units of a state whose runs of hundreds of steps the specification can follow
 HUNDREDS = ((130, 256), (257, 400))  # steps of such runs: beyond a chunk, beyond a byte
 FAR = (1000, 1400)  # steps of a run after which only its end is judged
@@ -134,7 +134,11 @@ def _history(judge: Judge, own: Case | None, random: np.random.Generator, brief:
             yield Command("load", world=world)
             for _ in range(LOOKS):
                 yield Command("run", int(random.integers(4, 25)))
+                if random.random() < 0.3:  # a run that begins where one ended, with no look between
+                    yield Command("run", int(random.integers(1, 4)))
                 yield look
+                if random.random() < 0.3:
+                    yield refused
                 yield Command("run", int(random.integers(1, 3)))
                 yield look
     for _ in range(1 if brief else GLANCES):
@@ -428,8 +432,8 @@ class _Now:
         """A load that must fail: what is loaded must go on as if it never came. Where the specification tells of a
         state that it is not legal, it is such a one that comes, for it is the port itself that sees it.
         """
-        nudged = list(_nudged(self.judge.specification, world.parameters, self.random))
-        parameters = nudged[self.random.integers(len(nudged))][1] if nudged else world.parameters
+        nudged = {label: p[label] for label, p in _nudged(self.judge.specification, world.parameters, self.random)}
+        parameters = {**world.parameters, **nudged}
         illegal = [s for s in _spoilt(world.state, self.random) if self.judge.illegal(parameters, s)]
         poisoned = {name: a.copy() for name, a in world.state.items()}
         name = str(self.random.choice(list(poisoned)))

@@ -34,8 +34,9 @@ from portbench.protocol import Exchange
 
 UNIT = 48  # units of the small case
 STEPS = 5
-# Copies along each axis, turned at random: long and narrow, flat, and a bulk.
-SHAPES = ((1, 2, 19), (1, 9, 7), (5, 4, 6))
+# Copies along each axis, turned at random: long and narrow twice, as a thin state may have no pair across a face; flat;
+# and a bulk.
+SHAPES = ((1, 2, 19), (1, 1, 33), (1, 9, 7), (5, 4, 6))
 LONGEST = 5.0  # seconds that the largest may take, as the one before it lets expect where all pairs are looked at
 TRIES = 40  # to draw a case of which there can be copies
 
