@@ -7,6 +7,7 @@ they claim.
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -23,8 +24,9 @@ FAR_TOO_LONG = 20  # times long enough: what is reached by doubling lasts no mor
 TRIES = 3
 LONGER = (1, 4, 16)  # times as many steps, each in so many tries, before a port is believed to be wrong
 LEAST, MOST = 0.8, 1.2  # of the time that steps take, the part that they may claim
-FREE = 0.2  # a step that claims less of the usual is made elsewhere, if the load lasts as long as it
-WORTH_A_LOOK = 0.03  # seconds: more than a tick of a coarse clock
+FREE = 0.1  # steps that take less of the usual are made elsewhere, if the load lasts about as long as they
+SUDDENLY = 0.2  # and as many more after them take at least this part of it
+WORTH_A_LOOK = 0.005  # seconds: many round trips
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,17 @@ def _complaint(x: Exchange, reference: Reference) -> str:
     else:
         return clock.left_out(times * most, median(parts), early=median(runs) < clock.EARLY)
     step = min(per_step)
-    for c in cycles[2:]:
+    for c, twice in itertools.pairwise(cycles[2:]):
         usual = c.steps * step
-        tries = [c] if usual >= WORTH_A_LOOK else []
-        while tries and tries[-1].claimed < FREE * usual and tries[-1].load > 0.5 * usual and len(tries) <= TRIES:
-            tries.append(_cycle(x, reference, c.steps))
-        if len(tries) > TRIES:  # else the load took long because the machine was away, and the first steps are quick
+        if usual < WORTH_A_LOOK or c.load < 0.5 * usual:
+            continue
+        tries = [c, *(_cycle(x, reference, c.steps) for _ in range(TRIES))]  # the machine may be away in some
+        load, run = min(one.load for one in tries), min(one.run for one in tries)
+        # free at first and then suddenly not; the steps of a motion that grows become slower by and by
+        if run < FREE * usual and load > 0.5 * usual and twice.run - run > SUDDENLY * usual:
             return (
-                f"the first {c.steps} steps after a load claim {c.claimed:.2g} s, where as many later ones take "
-                f"{usual:.2g} s, and the load takes {c.load:.2g} s: steps are made in `load` that belong to `run`"
+                f"the first {c.steps} steps after a load take {run:.2g} s, where as many later ones take {usual:.2g} "
+                f"s, and the load takes {load:.2g} s: steps are made in `load` that belong to `run`"
             )
     return ""
 
