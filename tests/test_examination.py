@@ -201,6 +201,23 @@ def test_what_a_specification_must_be(tmp_path: Path, change: tuple[str, str], w
             "u, as copies() gives it, has shape (40,), and STATE says (20,)",
         ),
         ("def nearby(p, s, r):\n    return None\n", "nearby() gives what is of Python's type NoneType"),
+        (
+            "def symmetries(p, r):\n    return {'up': (lambda s: s | {'u': s['u'] + 1}, lambda s: s | {'u': s['u'] - 1"
+            "})}\n",
+            "symmetry 'up' is none: undone after 3 steps it is not the motion without it: its u differs by",
+        ),
+        (
+            "def relations(p, r):\n    return {'up': (p, lambda s: {'u': s['u'] + 1}, lambda s: {'u': s['u'] - 1})}\n",
+            "relation 'up' does not hold: undone after 3 steps it is not the motion without it: its u differs by",
+        ),
+        (
+            "def part(p, s, r):\n    return p, {'u': 2 * s['u']}, {'u': (slice(3), slice(3))}\n",
+            "part() moves otherwise than the whole does there: its u differs by",
+        ),
+        (
+            "def copies(p, f, t):\n    return p | {'n': 40}, f | {'u': np.append(f['u'], f['u'] + 1)}\n",
+            "copies() of 2 x 1 x 1 move otherwise than the one does: its u differs by",
+        ),
     ],
 )
 def test_its_optional_functions(tmp_path: Path, more: str, words: str) -> None:

@@ -26,6 +26,7 @@ SMALL = 5_000  # numbers in a state; a larger one is looked at, and not advanced
 PARTS = (1, 2)  # steps, one after the other and in one go
 SAME = 1e-9  # of the largest number: a change that was undone may have rounded
 SIZES = (1, 5, 30, 100)  # of the random states that stress() is asked for
+TWICE = (2, 1, 1)  # copies along each axis
 MARGIN, FLOOR = 30, 8  # as of the ladder (agreement/reference.py)
 
 
@@ -112,6 +113,7 @@ class _Examination:
         nothing = self._advanced(before, 0)
         self._close(before, before, nothing, 0, "advance() by 0 steps is not the state itself", "return it as it is")
         self._others(before, whole)
+        self._true(before, whole, steps)
         return self._sums(before)
 
     def _fields_fit(self) -> None:
@@ -219,9 +221,42 @@ class _Examination:
         if specification.offers("nearby"):
             self._pure("nearby", lambda _, s: specification.nearby(self.parameters, s, random()), after)
         self._pure("part", lambda p, s: specification.part(p, s, random()), after)
-        self._pure("copies", lambda p, f: specification.copies(p, f, (2, 1, 1)), fields)
+        self._pure("copies", lambda p, f: specification.copies(p, f, TWICE), fields)
         for size in SIZES:
             specification.stress(np.random.default_rng(size), size)
+
+    def _true(self, before: Fields, after: Fields, steps: int) -> None:
+        """What the optional functions promise of a motion: tolerances are taken from it, and ports blamed by it."""
+        specification, parameters = self.specification, self.parameters
+
+        def random() -> np.random.Generator:
+            return np.random.default_rng(0)
+
+        def move(other: Parameters, start: Fields, count: int) -> Fields:
+            specification.check_state(other, start)
+            return specification.advance(other, start, count)
+
+        remedy = "take out what does not hold, or a wrong port passes as right"
+        for name, (do, undo) in specification.symmetries(parameters, random()).items():
+            ended = undo(move(parameters, do(before), steps))
+            what = f"symmetry '{name}' is none: undone after {steps} steps it is not the motion without it"
+            self._close(before, after, ended, steps, what, remedy, SAME)
+        for name, (other, do, undo) in specification.relations(parameters, random()).items():
+            ended = undo(move(other, do(before), steps))
+            what = f"relation '{name}' does not hold: undone after {steps} steps it is not the motion without it"
+            self._close(before, after, ended, steps, what, remedy, SAME)
+        remedy, one = "a right port would be blamed for that", self._advanced(before, 1)
+        cut = specification.part(parameters, before, random())
+        if cut:
+            smaller, start, places = cut
+            ended = move(smaller, start, 1)
+            whole = {name: one[name][where] for name, (where, _) in places.items() if name in one}
+            there = {name: ended[name][of_part] for name, (_, of_part) in places.items() if name in one}
+            self._close(before, whole, there, 1, "part() moves otherwise than the whole does there", remedy, SAME)
+        copied, ended_copied = (specification.copies(parameters, fields, TWICE) for fields in (before, one))
+        if copied and ended_copied:
+            what = f"copies() of {' x '.join(map(str, TWICE))} move otherwise than the one does"
+            self._close(before, ended_copied[1], move(*copied, 1), 1, what, remedy, SAME)
 
     def _sums(self, state: Fields) -> list[str]:
         """Whether sums go through add() at all, where there must be some."""
@@ -291,19 +326,25 @@ class _Examination:
                     "and agrees with nothing: give a number there, or choose cases in which it is one"
                 )
 
-    def _close(self, state: Fields, one: Fields, other: Fields, steps: int, what: str, remedy: str) -> None:
-        """Refusal unless both are the same but for rounding, as the twins show it."""
+    def _close(
+        self, state: Fields, one: Fields, other: Fields, steps: int, what: str, remedy: str, slack: float = 0.0
+    ) -> None:
+        """Refusal unless the fields of `one` are the same in `other` but for rounding, as the twins of this motion show
+        it, and for a part `slack` of the largest number.
+        """
         if all(_equal(one[name], other[name]) for name in one):
             return
         specification, precision = self.specification, twins.CLASSES["float64"]
-        runs = []
+        runs = [specification.advance(self.parameters, state, steps)]
         for twin in twins.twins(specification, self.parameters, precision):
-            now, back = twins.start(specification, self.parameters, state, twin)
-            runs.append(back(specification.advance(self.parameters, now, steps, twins.adding(twin))))
-        for name in specification.state:
+            if not twin.symmetry:  # which may be none
+                now, back = twins.start(specification, self.parameters, state, twin)
+                runs.append(back(specification.advance(self.parameters, now, steps, twins.adding(twin))))
+        for name in one:
             largest = float(np.max(np.abs(one[name]), initial=0.0))
-            apart = [self._apart(name, run, one) for run in runs]
-            off, allowed = self._apart(name, other, one), MARGIN * max(apart) + FLOOR * precision.eps * largest
+            rounding = max(self._apart(name, run, runs[0]) for run in runs)
+            allowed = MARGIN * rounding + (FLOOR * precision.eps + slack) * largest
+            off = self._apart(name, other, one)
             if not off <= allowed:
                 raise Refusal(f"The specification's {what}: its {name} differs by {off:.2g}; {remedy}")
 
