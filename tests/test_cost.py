@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from test_bad_input import write
 
 from portbench import session
@@ -95,6 +97,20 @@ def test_where_one_pays_against_another() -> None:
     document["ports"][-1]["missing"] = "it is not here"
     with pytest.raises(Refusal, match="--against numba: it has no figure here"):
         costs.examine(document, 1e6, None, [], "numba")
+
+
+def test_cases_of_which_nothing_can_be_told_are_named() -> None:
+    document = simulated()
+    for kind in ("phases", "samples"):  # of the large one, which took too long, there is no second round
+        document[kind] = [one for one in document[kind] if one["case"] != "large" or one["round"] == 0]
+    found = costs.examine(document, 1e6, None, [], "")
+    assert {r.case for r in found} == {"small", "middle"}
+    missing = costs.untold(document, found, [])
+    assert missing == ["large"]
+    assert costs.untold(document, found, ["small"]) == []
+    console = Console(file=StringIO(), width=200)
+    costs.print_table(found, document, 1e6, "", missing, console)
+    assert "not told: large: no port with a figure there has a second round" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_intervals_hold_the_truth_and_narrow_ones_are_not_claimed_from_two_rounds() -> None:

@@ -514,11 +514,13 @@ def cost(
         if not math.isfinite(steps) or (size is not None and not math.isfinite(size)):
             raise Refusal("--steps and --size must be finite numbers")
         document = session.read(path)
-        found = costs.examine(document, steps, size, _split(cases), against)
+        chosen = _split(cases)
+        found = costs.examine(document, steps, size, chosen, against)
+        missing = costs.untold(document, found, chosen)
         if as_json:
-            _print_json("cost", True, session=str(path), steps=steps, costs=costs.as_json(found))
+            _print_json("cost", True, session=str(path), steps=steps, costs=costs.as_json(found), untold=missing)
         else:
-            costs.print_table(found, document, steps, against, Console())
+            costs.print_table(found, document, steps, against, missing, Console())
 
 
 @app.command("compare-sessions")

@@ -95,7 +95,9 @@ def _contract(x: Exchange, reference: Reference, threads: int) -> str:
     parameters, state = reference.free_run.parameters, reference.free_run.state
     said = x.port.hello()
     if said.get("threads") != str(threads):
-        return f"it was given {threads} threads and says that it uses {said.get('threads')}"
+        serial = said.get("threads") == "1"
+        remedy = ": if it can only use one, say `threads = false` of it in the manifest" if serial else ""
+        return f"it was given {threads} threads and says that it uses {said.get('threads')}{remedy}"
     if said.get("precision") != x.precision:
         told = f"says {said['precision']}" if "precision" in said else "does not say its precision= in reply to `hello`"
         return f"the manifest declares {x.precision} and the port {told}"

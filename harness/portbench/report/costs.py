@@ -69,6 +69,12 @@ def examine(document: dict[str, Any], steps: float, size: float | None, cases: l
     return [row for where, of_port in found.items() for row in _rows(document, where, of_port, steps, base)]
 
 
+def untold(document: dict[str, Any], rows: list[Row], cases: list[str]) -> list[str]:
+    """Cases of which nothing can be told: none of their ports has a figure and a second round, whose start is warm."""
+    told = {name for r in rows for name in r.case.split(", ")}
+    return [name for name in cases or document["cases"] if name not in told]
+
+
 def _rows(
     document: dict[str, Any], where: tuple[str, float, int], of_port: dict[str, Cost], steps: float, base: str
 ) -> list[Row]:
@@ -95,7 +101,9 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
     return [session.plain(asdict(r)) for r in rows]
 
 
-def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: str, console: Console) -> None:
+def print_table(
+    rows: list[Row], document: dict[str, Any], steps: float, base: str, missing: list[str], console: Console
+) -> None:
     base = base or document["baseline"]
     unit, between = document["unit"], any(r.case not in document["cases"] for r in rows)
     for where in dict.fromkeys((r.case, r.size, r.threads) for r in rows):
@@ -112,6 +120,9 @@ def print_table(rows: list[Row], document: dict[str, Any], steps: float, base: s
                 some = [estimate(e, ratio=False) for e in (r.once, step, r.total)]
                 shown.add_row(escape(r.port), *some, *([_pays(r, base)] if base else []))
         console.print(shown)
+    if missing:
+        why = "no port with a figure there has a second round, whose start is warm"
+        console.print(escape(f"not told: {', '.join(missing)}: {why}"), highlight=False, soft_wrap=True)
     console.print(
         "once: start, compile what is not kept, load, end. run: once and all steps; builds and first compilations,\n"
         "paid once for all runs, are not in it. ± is half the 95 % interval, over rounds of fresh processes."

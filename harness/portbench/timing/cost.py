@@ -78,6 +78,8 @@ def costs(document: dict[str, Any], port: str, threads: int) -> dict[str, Cost]:
     samples = samples[(samples["port"] == port) & (samples["threads"] == threads)]
     found = {}
     for case, mine in samples.groupby("case"):
+        if case not in loading:
+            continue  # timed in rounds alone in which something was compiled
         per_step = mine.groupby("round")["ns_per_step"].median() / 1e9
         compiled_before = compiling.where(came_first != case, 0.0)
         once = around + loading[case] + compiled_before - per_step  # the first call took a step
