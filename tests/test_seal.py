@@ -157,6 +157,15 @@ def test_one_seal_stands_for_one_port_alone(compared: tuple[Any, dict[str, Any]]
     assert all(not rows[fault.replace(" ", "-")].time for fault in LATE), "their own seals did not pass"
 
 
+def test_samples_of_a_round_that_was_never_sealed_are_in_no_figure(compared: tuple[Any, dict[str, Any]]) -> None:
+    """A session that was killed in its second round: that the first one is sealed says nothing of the second."""
+    document = compared[1]
+    second = [s | {"round": 1, "nanoseconds": 3 * s["nanoseconds"]} for s in document["samples"]]
+    killed = document | {"samples": document["samples"] + second}
+    before, after = ({row.port: row for row in summary.rows(d)} for d in (document, killed))
+    assert before["right"].time and after["right"].time == before["right"].time
+
+
 def test_a_session_of_an_earlier_portbench_was_never_asked_for_seals(
     compared: tuple[Any, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -82,8 +82,9 @@ def _row(document: dict[str, Any], block: pd.DataFrame, case: str, threads: int,
     if not refusal and mine.empty and disturbed:
         refusal = "each of its samples was held up by something else: measure again when the machine is less busy"
     if not refusal and len(mine) and name != SPEC_PORT and (document.get("sealed") or document["seals"]):
-        sealed = any(here.items() <= s.items() and s["passed"] for s in document["seals"])
+        sealed = [s["round"] for s in document["seals"] if here.items() <= s.items() and s["passed"]]
         refusal = "" if sealed else "the session ended before the run that was timed could be checked"
+        mine = mine[mine["round"].isin(sealed)]  # others are of a round in which the session was killed
     timed = not refusal and len(mine) > 0
     taken = {
         one: [s for s in document["samples"] if {**here, "port": one}.items() <= s.items()]
