@@ -426,6 +426,27 @@ sources = ["x.c"]
     assert json.loads(done.stdout)["broken"]["builds"] == "its build ended with exit status 1: MINE"
 
 
+def test_a_compiler_in_another_place_builds_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the one made may look for its libraries beside it, and its environment may be gone."""
+    monkeypatch.setenv("PORTBENCH_CACHE", str(tmp_path / "cache"))
+    path, project = os.environ["PATH"], tmp_path / "project"
+    project.mkdir()
+    (project / "port.x").write_text("")
+    more = '[ports.built]\nhost = "executable"\nbuild = ["xc", "{output}"]\nrun = ["{output}"]\nsources = ["port.x"]\n'
+    write(project, more)
+    made = []
+    for place in ("one", "other", "one"):
+        compiler = tmp_path / place / "xc"
+        compiler.parent.mkdir(exist_ok=True)
+        compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo 1.0 || echo "exec {place}" > "$1"\n')
+        compiler.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{compiler.parent}{os.pathsep}{path}")
+        found = manifest.read(project / "portbench.toml")
+        made.append(Path(hosts.prepare(found, found.ports["built"]).command[0]))
+    assert [program.read_text() for program in made] == ["exec one\n", "exec other\n", "exec one\n"]
+    assert made[0] == made[2] != made[1]
+
+
 def test_a_folder_named_like_a_program_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file beside the manifest is; and Python is this one where there is no other."""
     (tmp_path / "cc").mkdir()

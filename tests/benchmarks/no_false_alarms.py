@@ -35,7 +35,7 @@ commands = [command[2:]]
 if given.keep and RESULT.exists():
     before = json.loads(RESULT.read_text())
     rows = [row for row in before["rows"] if row["port"] not in given.ports.split(",")] + rows
-    commands = before["commands"] + commands
+    commands = before.get("commands", []) + commands
 alarms = [row for row in rows if not row["holds"]]
 RESULT.write_text(
     json.dumps({"commands": commands, "climbs": len(rows), "false_alarms": len(alarms), "rows": rows}, indent=0)

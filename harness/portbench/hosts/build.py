@@ -80,7 +80,9 @@ def executable(manifest: Manifest, port: Port, digest: str) -> Built:
     """The command that starts the port, after running its build command unless the result is there."""
     if not port.build:
         return Built(_resolve(manifest, port.run, ""), None, "")
-    folder = cache_folder() / "build" / f"{file_name(port.name)}-{digest[:16]}"
+    # by a compiler where it is: what it makes may look for its libraries there, and that folder may be gone
+    place = hash_text(digest, str(_place(manifest, port.build[0])))[:16]
+    folder = cache_folder() / "build" / f"{file_name(port.name)}-{place}"
     output, record = folder / file_name(port.name), folder / "build.json"
     command, run = (_resolve(manifest, words, str(output)) for words in (port.build, port.run))
     shell_command = shlex.join(port.build)
@@ -161,6 +163,14 @@ def _run(command: list[str], folder: Path, given: dict[str, str]) -> tuple[int, 
             raise PortFailure("broken", f"its build was still running after {LONGEST_BUILD} s") from None
         raise
     return process.returncode, log
+
+
+def _place(manifest: Manifest, word: str) -> Path:
+    """Where the program is that a command begins with."""
+    from portbench.hosts import program
+
+    named = program(manifest.root, word)
+    return Path(shutil.which(named, path=environment.search_path()) or named).resolve()
 
 
 def _resolve(manifest: Manifest, words: list[str], output: str) -> list[str]:
