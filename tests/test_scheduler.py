@@ -176,6 +176,26 @@ def test_a_port_that_leaves_its_processors_gets_no_figure(portbench, tmp_path: P
     assert rows["right"]["time"]["value"] > 0
 
 
+def test_a_long_run_that_makes_fewer_steps_gets_no_figure(portbench, tmp_path: Path) -> None:
+    """It ends in a right state, of another time than it says: no check goes so far, for short runs are right."""
+    modes = {
+        "makes 1500 steps at most": "in one run, and",
+        "counts steps in eleven bits": "in one run, and",
+        "makes no long run": "are over in",
+    }
+    folder = project(tmp_path, *modes, "")
+    text = (folder / "portbench.toml").read_text().replace("sample = 0.03", "sample = 0.2")
+    (folder / "portbench.toml").write_text(text)
+    code, document = bench(portbench, tmp_path, "--budget", "0")
+    rows = {row["port"]: row for row in document["rows"]}
+    assert code == 1
+    for mode, words in modes.items():
+        row = rows[mode.replace(" ", "-")]
+        assert row["level"] == "A5" and row["time"] is None
+        assert words in row["refusal"] and row["refusal"].endswith("a long run does not make all of its steps")
+    assert rows["right"]["time"]["value"] > 0
+
+
 @linux
 def test_others_that_work_meanwhile_are_remarked(portbench, right: Path) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]

@@ -109,6 +109,12 @@ def run(steps: str) -> str:
     if MODE == "makes half of its steps at save when it is timed" and not checked:
         left += int(steps) // 2
         steps = str(int(steps) - int(steps) // 2)
+    if MODE == "makes 1500 steps at most":
+        steps = str(min(int(steps), 1500))
+    if MODE == "counts steps in eleven bits":
+        steps = str(int(steps) & 2047)
+    if MODE == "makes no long run" and int(steps) > 1500:
+        steps = "0"
     if MODE != "does nothing":
         state = wave.advance(parameters, state, int(steps))
     if MODE == "acknowledges a run and makes it afterwards":

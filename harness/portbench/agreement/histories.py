@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from portbench.agreement import slips
-from portbench.agreement.levels import LAST_BITS, Deviation, Verdict
+from portbench.agreement import slips, twins
+from portbench.agreement.invariants import LOST
+from portbench.agreement.levels import LAST_BITS, Deviation, Verdict, parameter_that_changed
 from portbench.agreement.microscope import look_at
 from portbench.agreement.own import Judge
-from portbench.agreement.reference import rounded, rounded_parameters
+from portbench.agreement.reference import largest, rounded, rounded_parameters
 from portbench.contract import Case, Fields, Parameters, Specification
 from portbench.errors import PortFailure, Refusal
 from portbench.protocol import Exchange
@@ -35,7 +36,8 @@ LOOKS = 5  # pairs of looks at each of these, a step or two apart
 GLANCES, GLANCED = 16, (120, 400)  # larger states that are looked at once, for room that is not enough
 FEW = 8  # units of a state whose runs of hundreds of steps the specification can follow
 HUNDREDS = ((130, 256), (257, 400))  # steps of such runs: beyond a chunk, beyond a byte
-FAR = (1000, 1400)  # steps of a run after which only its end is judged
+LONG_RUNS = 3  # states for them: in some nothing moves any more after so many steps
+FAR = (1000, 1400)  # steps of a run of which, where steps are not quick, only the end is judged
 LARGEST_CASE = 500  # units of a case that is itself asked so often
 QUICK = 0.02  # seconds of a step of a larger one, which is asked too
 MOST_UNITS = 100_000  # of a case that is tried for that
@@ -43,8 +45,10 @@ SIGNS = 6  # tries to change a parameter to one that is legal
 NUDGE = 0.07  # relative, of a float parameter: larger than any tolerance, small enough to stay legal
 SMALLER = 0.1  # a part by which the numbers of an initial state may be, which else may have a symmetry
 MOST = 3000  # steps times units that the specification goes to judge a run
+FOLLOWED = 0.05  # seconds that it goes, where its steps are quick
 TRIES = 20  # to draw a state from which the specification can go on
 SHRINK_SECONDS = 20.0
+PIECES, AFTER = 16, 3  # of a refused run that is made again; steps that the specification tries after its last state
 
 
 @dataclass(frozen=True)
@@ -145,14 +149,15 @@ def _history(judge: Judge, own: Case | None, random: np.random.Generator, brief:
         for world in drawn(judge, own, random, int(random.integers(*GLANCED))):
             yield Command("load", world=world)
             yield look
-    for world in drawn(judge, own, random, FEW):
-        yield Command("load", world=world)
-        for span in HUNDREDS:
-            yield Command("run", int(random.integers(*span)))
-            yield look
-        for nothing in (Command("run", 0), refused):  # in each history, whatever was drawn above
-            yield nothing
-            yield look
+    for _ in range(1 if brief else LONG_RUNS):
+        for world in drawn(judge, own, random, FEW):
+            yield Command("load", world=world)
+            for span in HUNDREDS:
+                yield Command("run", int(random.integers(*span)))
+                yield look
+            for nothing in (Command("run", 0), refused):  # in each history, whatever was drawn above
+                yield nothing
+                yield look
     for world in _own(judge, own, random):
         yield Command("load", world=world)
         small = judge.specification.work(world.parameters) <= OFTEN[0]
@@ -353,7 +358,7 @@ def _play(x: Exchange, judge: Judge, commands: list[Command], seed: int) -> tupl
         except PortFailure as failure:
             if failure.kind != "refused":
                 raise
-            if now.ran_away(command.number):
+            if now.ran_away(command.number) or now.explained(command.number):
                 continue
             found = Deviation(math.inf, failure.sentence, {})
         if not found.ratio <= worst.ratio:
@@ -389,14 +394,17 @@ class _Now:
         return self._refused(self.world) if command.verb == "refused" else self._look(self.world)
 
     def _look(self, world: World) -> Deviation:
-        fields = self.x.save(world.parameters)[1]
+        echoed, fields = self.x.save(world.parameters)
+        changed = parameter_that_changed(world.parameters, echoed)
+        if changed:
+            return Deviation(math.inf, f"of {world.name}, {changed}", {})
         broken = self.judge.illegal(world.parameters, fields) or not _finite(fields)
         if broken and self.ran_away(0):
             return Deviation()
         what = f"its own state {self.done} step{'s' * (self.done != 1)} after loading {world.name}"
         found = [self.judge.derived(what, world.parameters, fields, self.random)]
         units = self.judge.specification.work(world.parameters)
-        if self.since and (self.since * units <= MOST or self.since <= 3):
+        if self.since and (self.since * units <= MOST or self.since <= 3 or self._quick(world)):
             begun = self.done - self.since
             before = f"its own state {begun} steps after loading {world.name}" if begun else world.name
             found.append(self.judge.moved(before, world.parameters, self.known, fields, self.since, self.random))
@@ -406,6 +414,15 @@ class _Now:
             found.append(Deviation(math.inf, f"{what} changed without a step", {}))
         self.known, self.since = {n: fields[n] for n in self.judge.specification.state}, 0
         return max(found, key=lambda one: one.ratio if not math.isnan(one.ratio) else math.inf)
+
+    def _quick(self, world: World) -> bool:
+        """Whether the specification soon is where the port is."""
+        if self.since > FAR[1]:
+            return False
+        begin, few = time.perf_counter(), min(self.since, 8)
+        with suppress(Refusal):
+            self.judge.specification.advance(world.parameters, self.known, few)
+        return (time.perf_counter() - begin) * self.since / few <= FOLLOWED
 
     def _as_it_was_loaded(self, world: World, fields: Fields) -> Deviation:
         """To the last bits but some, as in A0: of the largest number, or of how far a step takes it, for velocities
@@ -464,6 +481,57 @@ class _Now:
         except Refusal:
             self.lost = True
         return self.lost
+
+    def explained(self, steps: int) -> bool:
+        """Whether a run that the port refused has led it where the specification refuses to go on, though it has come
+        elsewhere itself: in a run of hundreds of steps a collision may be met or missed by a rounding. The run is made
+        again, in pieces and then step by step, up to the port's last legal state.
+        """
+        assert self.world
+        specification, parameters, start = self.judge.specification, self.world.parameters, self.known
+        total, pieces, last = self.since + steps, list[int](), start
+        self.lost = True  # what is loaded after this is not known
+        for size in dict.fromkeys((max(1, total // PIECES), 1)):
+            refused = False
+            self.x.load(parameters, start)
+            try:
+                for piece in pieces:
+                    self.x.port.run(piece)
+                    self.x.save(parameters)
+                while sum(pieces) < total:
+                    piece = min(size, total - sum(pieces))
+                    self.x.port.run(piece)
+                    last = self._legal_state(self.x.save(parameters)[1])
+                    pieces.append(piece)
+            except Refusal:
+                refused = True
+            except PortFailure as failure:
+                if failure.kind != "refused":
+                    raise
+                refused = True
+        try:
+            self._legal_state(specification.advance(parameters, last, AFTER))
+            if refused:
+                return False
+            right = specification.advance(parameters, start, total)
+            for twin in self.judge.few_twins(parameters):
+                now, back = twins.start(specification, parameters, start, twin)
+                end = back(specification.advance(parameters, now, total, twins.adding(twin)))
+                for name, field in specification.state.items():
+                    if largest(specification, parameters, name, end, right) > LOST * (field.scale or 1.0):
+                        return True  # pieces need not lead where the whole run did
+        except Refusal:
+            return True
+        return False
+
+    def _legal_state(self, fields: Fields) -> Fields:
+        """The state among them; Refusal if the specification calls it illegal, or it is not finite."""
+        assert self.world
+        state = {name: fields[name] for name in self.judge.specification.state}
+        self.judge.specification.check_state(self.world.parameters, state)
+        if not _finite(state):
+            raise Refusal("it is not finite")
+        return state
 
 
 def _finite(fields: Fields) -> bool:

@@ -103,11 +103,9 @@ def _contract(x: Exchange, reference: Reference, threads: int) -> str:
         return f"the manifest declares {x.precision} and the port {told}"
     x.load(parameters, state)
     echoed, fields = x.save(parameters)
-    for name, value in parameters.items():
-        if name not in echoed:
-            return f"the parameter {name} did not come back"
-        if not _came_back(value, echoed[name]):
-            return f"the parameter {name} came back as {echoed[name]} instead of {value}"
+    changed = parameter_that_changed(parameters, echoed)
+    if changed:
+        return changed
     for name in state:
         if not _same_but_for_rounding(reference, name, fields[name]) and (
             complaint := slips.echo(x, parameters, state, fields, name)
@@ -138,6 +136,16 @@ def _same_but_for_rounding(reference: Reference, name: str, back: np.ndarray) ->
     """
     given, precision = reference.free_run.state[name], reference.precision
     return bool(np.all(np.abs(back - given) <= LAST_BITS * precision.eps * precision.size(name, given)))
+
+
+def parameter_that_changed(given: Parameters, back: Parameters) -> str:
+    """The first that a port did not save as it was given, in a sentence; empty if all are the same bits."""
+    for name, value in given.items():
+        if name not in back:
+            return f"the parameter {name} did not come back"
+        if not _came_back(value, back[name]):
+            return f"the parameter {name} came back as {back[name]} instead of {value}"
+    return ""
 
 
 def _came_back(given: Any, back: Any) -> bool:

@@ -38,7 +38,7 @@ FEWER_TWINS = 8  # times the tolerances of the ladder, which come from more twin
 # what such a run is asked for, a number of steps that is lost, moves all of them.
 FEW_STEPS = 20
 # States beside the saved one, each number off by a rounding of the largest: a port may keep another form of it.
-ROUNDINGS, MOST_ROUNDINGS = 2, 8
+ROUNDINGS, MOST_ROUNDINGS, BEFORE_ACCUSED = 2, 8, 16
 NEAR = 0.25  # of what is tolerated without any twin: nearer than that, no twin need be asked
 ENOUGH = 96  # numbers so changed, lest by chance all in a small state are changed alike
 
@@ -95,16 +95,20 @@ class Judge:
                 parameters_of_part, state, places = cut
                 whole, parameters = parameters, parameters_of_part
         found = Deviation()
-        for with_twins in (False, True):
-            question = self._question(what, parameters, state, steps, random, with_twins)
+        for beside in ("nothing", "few", "many"):
+            question, runs = self._question(what, parameters, state, steps, random, beside)
             if not question.answers:
                 return Deviation()
-            answer = question.answers[0]
-            asked = replace(question, parameters=whole if places else parameters)
-            answer = _in_the_whole(answer, after, places) if places else answer
-            found = deviation(self.specification, asked, answer, after)
-            if found.ratio <= NEAR:
-                break
+            asked, answer = replace(question, parameters=whole if places else parameters), question.answers[0]
+            # where a rounding decides what a wall turns back, what any twin does is right
+            for fields in [answer.fields, *(run[0] for run in runs)][: None if beside == "many" else 1]:
+                one = replace(answer, fields=fields)
+                one = _in_the_whole(one, after, places) if places else one
+                nearest = deviation(self.specification, asked, one, after)
+                if fields is answer.fields or nearest.ratio <= 1:
+                    found = nearest
+            if found.ratio <= (NEAR if beside == "nothing" else 1):
+                break  # else more is asked before a port is accused
         if places or found.ratio <= 1:
             return found
         return replace(found, question=replace(question, state=before, answers=[answer]), gave=after)
@@ -124,12 +128,15 @@ class Judge:
         state: Fields,
         steps: int,
         random: np.random.Generator,
-        with_twins: bool,
-    ) -> Question:
+        how_many: str,
+    ) -> tuple[Question, list[list[Fields]]]:
+        """With the runs of the specification and its twins, from which it was made, the specification's own first."""
         oracle, kinds, beside = here(self), list[Twin](), list[Fields]()
-        if with_twins:
+        if how_many != "nothing":
             kinds, size = self.few_twins(parameters), sum(a.size for a in state.values())
             count = min(MOST_ROUNDINGS, max(1 if self.light else ROUNDINGS, ENOUGH // max(1, size)))
+            if how_many == "many":
+                kinds, count = twins.twins(self.specification, parameters, self.precision), BEFORE_ACCUSED
             beside = [rounded_anew(self, state, state, random) for _ in range(count)]
         jobs = [(parameters, state, [steps], twin) for twin in [SPEC, *kinds]]
         jobs += [(parameters, other, [steps], SPEC) for other in beside]
@@ -140,9 +147,10 @@ class Judge:
             condition = oracle(evaluate, [(parameters, state, [0], CONDITION)])
             runs = [*condition, runs[0], *runs]
             if on_the_edge(self.specification, self.precision, runs):
-                return Question(what, parameters, state, [])
+                return Question(what, parameters, state, []), runs
             made = derived_question(self.specification, self.precision, what, parameters, state, runs)
-        return replace(made, answers=[_wider(answer, max(1.0, steps / FEW_STEPS)) for answer in made.answers])
+            runs = runs[1:]
+        return replace(made, answers=[_wider(answer, max(1.0, steps / FEW_STEPS)) for answer in made.answers]), runs
 
     def few_twins(self, parameters: Parameters) -> list[Twin]:
         """Beside states rounded anew: sums in another order, and of a class whose terms may be off, one of those."""

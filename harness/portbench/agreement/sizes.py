@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from portbench.agreement import histories
+from portbench.agreement import histories, twins
 from portbench.agreement.levels import Deviation, Verdict, worst_element
-from portbench.agreement.own import FEWER_TWINS, Judge, here, rounded_anew
+from portbench.agreement.own import BEFORE_ACCUSED, FEWER_TWINS, Judge, here, rounded_anew
 from portbench.agreement.reference import (
     Answer,
     Question,
@@ -34,6 +34,7 @@ from portbench.protocol import Exchange
 
 UNIT = 48  # units of the small case
 STEPS = 5
+ROUNDINGS = 4  # states beside the small one, each number off by a rounding
 # Copies along each axis, turned at random: long and narrow twice, as a thin state may have no pair across a face; flat;
 # and a bulk.
 SHAPES = ((1, 2, 19), (1, 1, 33), (1, 9, 7), (5, 4, 6))
@@ -51,7 +52,7 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
         unit = _unit(judge, own, times, random)
         if unit is None:
             continue
-        question = _question(judge, unit, times, random)
+        question = _question(judge, unit, times, random, judge.few_twins(unit.parameters), ROUNDINGS)
         size = judge.specification.work(question.parameters)
         if sizes and seconds * (size / sizes[-1]) ** 2 > LONGEST:
             break
@@ -59,17 +60,19 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
         given = list(x.follow(question.parameters, question.state, [a.step for a in question.answers]))
         seconds = time.monotonic() - begin
         sizes.append(size)
-        # what leaves the small case on one side is in the next copy: there is no difference, as the small case sees it
-        as_one = replace(question, parameters=unit.parameters)
         for answer, fields in zip(question.answers, given, strict=True):
             illegal = judge.illegal(question.parameters, fields)
             if illegal:
                 sentence = f"after {answer.step} steps from {question.name}, the saved state is not legal: {illegal}"
                 return Verdict("A3", False, math.inf, sentence, {"seed": seed})
-            found = worst_element(judge.specification, as_one, answer, fields)
-            worst = found if not found.ratio <= worst.ratio else worst
-            if not worst.ratio <= 1:
-                return Verdict("A3", False, worst.ratio, worst.sentence, {**worst.evidence, "seed": seed})
+        found = _worst(judge, unit, question, given)
+        if not found.ratio <= 1:  # more is asked before a port is accused
+            every = twins.twins(judge.specification, unit.parameters, judge.precision)
+            question = _question(judge, unit, times, random, every, BEFORE_ACCUSED)
+            found = _worst(judge, unit, question, given)
+        worst = found if not found.ratio <= worst.ratio else worst
+        if not worst.ratio <= 1:
+            return Verdict("A3", False, worst.ratio, worst.sentence, {**worst.evidence, "seed": seed})
     if not sizes:
         return Verdict("A3", True, 0.0, "", {})
     what = f"copies of a small case, up to {max(sizes)} {judge.specification.work_name}s"
@@ -116,13 +119,30 @@ def _copied(judge: Judge, parameters: Parameters, fields: Fields, times: tuple[i
     return Unit(parameters, fields, large, state)
 
 
-def _question(judge: Judge, unit: Unit, times: tuple[int, int, int], random: np.random.Generator) -> Question:
+def _worst(judge: Judge, unit: Unit, question: Question, given: list[Fields]) -> Deviation:
+    """Of all that was given. What leaves the small case on one side is in the next copy: there is no difference, as the
+    small case sees it.
+    """
+    as_one, worst = replace(question, parameters=unit.parameters), Deviation()
+    for answer, fields in zip(question.answers, given, strict=True):
+        found = worst_element(judge.specification, as_one, answer, fields)
+        worst = found if not found.ratio <= worst.ratio else worst
+    return worst
+
+
+def _question(
+    judge: Judge,
+    unit: Unit,
+    times: tuple[int, int, int],
+    random: np.random.Generator,
+    kinds: list[twins.Twin],
+    roundings: int,
+) -> Question:
     """The answers of the small case, and how far the rounding of larger coordinates moves them, for all copies."""
     specification, precision, oracle = judge.specification, judge.precision, here(judge)
     parameters, state = unit.parameters, unit.state
     name = f"{' x '.join(map(str, times))} copies of a random state of {specification.work(parameters)}"
-    kinds = judge.few_twins(parameters)
-    beside = [rounded_anew(judge, state, unit.many, random) for _ in range(4)]
+    beside = [rounded_anew(judge, state, unit.many, random) for _ in range(roundings)]
     marks = [1, STEPS]
     jobs = [(parameters, s, m, t) for m in ([0], marks) for s, t in _runs(state, kinds, beside)]
     runs = oracle(evaluate, jobs)

@@ -68,6 +68,8 @@ PATIENCE = 600  # seconds for one command
 APART = 1e-6  # relative, between the starts of two rounds
 LEFT_OUT = ("leaves out work", "ahead")  # what is held against a port's clock
 TICKS, TICKS_OF_A_PIECE = 50, 20  # of a coarse clock, that a sample and a piece of a course last
+LEAST_STEP = 1e-10  # seconds: less than half a cycle of a processor's clock
+IN_PIECES = 1.6  # times as long as in one run, as no right run takes in pieces
 LEAST_END_TO_END = 0.05  # seconds of a run beside which what a load and a save take each time is little
 LEAST_STEPS_END_TO_END = 8  # in all rounds but the first: where steps are slow, one more takes long
 AGAIN = " again"  # after the name of a port that runs beside itself
@@ -331,6 +333,8 @@ class _Round:
         course = runner.course()
         if course:
             self.session.record("course", port=name, **course, **where)
+            runner.pieces = course["steps"] if sum(course["steps"]) == runner.steps else []
+            runner.in_pieces = sum(course["nanoseconds"]) / 1e9
 
     def _sample(self, runner: _Runner, turn: int, where: dict[str, Any]) -> None:
         """One that nothing disturbed, in TRIES tries; none on a machine that is too busy for that."""
@@ -379,7 +383,29 @@ class _Round:
         runner.fresh = False
         if not runner.of_the_specification and not runner.name.endswith(AGAIN):
             self._seal(runner, block, where)
+            self._in_pieces(runner)
             self._end_to_end(runner)
+
+    def _in_pieces(self, runner: _Runner) -> None:
+        """PortFailure if the run that was timed takes a fraction of the time that its steps take in pieces: one that
+        keeps their number in two bytes, or makes 5,000 at most, ends in a right state of another time.
+        """
+        if not runner.pieces or runner.in_pieces < IN_PIECES * runner.last.claimed:
+            return
+        for _ in range(TRIES):  # one is enough in which it is not so: it may be a pause, or what was compiled
+            runner.load()
+            once = runner.run(1)
+            runner.load()
+            whole = runner.run(runner.steps)
+            runner.load()
+            parts = sum(map(runner.run, runner.pieces)) - (len(runner.pieces) - 1) * once
+            if parts < IN_PIECES * whole:
+                return
+        raise PortFailure(
+            "wrong",
+            f"{runner.name}: {runner.steps} steps take {whole / 1e9:.2g} s in one run, and {parts / 1e9:.2g} s in "
+            f"{len(runner.pieces)}: a long run does not make all of its steps",
+        )
 
     def _end_to_end(self, runner: _Runner) -> None:
         """PortFailure if the steps that were timed make a load, a run and a save longer by more than they claim.
@@ -453,6 +479,7 @@ class _Runner:
         self.start: Fields = {}
         self.steps_since_load = 0
         self.steps = 1  # in one run
+        self.pieces, self.in_pieces = list[int](), 0.0  # into which it was cut, and the seconds of all of them
         self.repeats = False  # the run, until a sample is long enough
         self.samples = SAMPLES  # in this block
         self.family: list[psutil.Process] = []
@@ -479,10 +506,11 @@ class _Runner:
 
     def begin(self, block: Block, state: Fields) -> list[Phase]:
         """Load, first call and warm-up."""
+        self.pieces = []
         self.case, self.start, self.repeats = block.case, state, block.run is not None
         phases = [
             self._phase("load", self.load)[1] | self._parts(),
-            self._phase("first_call", self._run, 1)[1] | self._parts(),
+            self._phase("first_call", self.run, 1)[1] | self._parts(),
             self._phase("warm_up", self._warm_up)[1],
         ]
         self.tick = 0.0 if self.of_the_specification else clock.tick(self.claims)
@@ -508,7 +536,8 @@ class _Runner:
         self.exchange.load(self.case.parameters, self.start)
         self.steps_since_load = 0
 
-    def _run(self, steps: int) -> int:
+    def run(self, steps: int) -> int:
+        """Nanoseconds, by the port's clock."""
         # a run that the manifest asks for may take a slow port longer than a port is waited for
         patience = max(PATIENCE, 10 * steps * self.per_step)
         self.steps_since_load += steps
@@ -556,7 +585,7 @@ class _Runner:
             if steps > self.warm_up_steps:
                 self.warm_up_steps, self.warm_up_series, waits = steps, [], []
             start = time.perf_counter()
-            nanoseconds = self._run(steps)
+            nanoseconds = self.run(steps)
             waits.append(time.perf_counter() - start)
             self.warm_up_series.append(nanoseconds)
             self.claims.append(nanoseconds)
@@ -566,8 +595,18 @@ class _Runner:
             growing = min(waits) < WARM_UP_RUN or (steps > 1 and len(waits) < 2)
             if not self.of_the_specification and 0 in self.claims:  # ticks that are to be counted
                 growing |= sum(map(bool, self.claims)) < clock.LEAST_CLAIMS
+            self._were_made(steps, min(waits))
             if min(waits) < WARM_UP_RUN or (len(waits) > 1 and not any(self.warm_up_series)):
                 steps *= 2
+
+    def _were_made(self, steps: int, seconds: float) -> None:
+        """PortFailure if no processor makes so many steps in the time that they were waited for."""
+        if steps * LEAST_STEP > seconds:
+            raise PortFailure(
+                "wrong",
+                f"{self.name}: {steps} steps are over in {seconds:.2g} s, and no processor makes one in "
+                f"{1e9 * LEAST_STEP:g} ns: a long run does not make all of its steps",
+            )
 
     def course(self) -> dict[str, Any]:
         """A run as long as those of the samples, in pieces that double its length, the steps and nanoseconds of each;
@@ -581,6 +620,7 @@ class _Runner:
             piece = max(LEAST_PIECE, TICKS_OF_A_PIECE * self.tick)
             steps = _pieces(self.steps, max(LEAST_PIECE_STEPS, math.ceil(piece / self.per_step)))
             least = math.inf
+            begin = time.perf_counter()
             for _ in range(2):  # where it changes, once more: it may be a pause, or what was compiled for so many steps
                 self.load()
                 nanoseconds = self._pieces_of(steps)
@@ -591,6 +631,7 @@ class _Runner:
                 first, last = nanoseconds[0] / steps[0], nanoseconds[-1] / steps[-1]
                 if max(first, last) < CHANGES * min(first, last):
                     break
+            self._were_made(self.steps, time.perf_counter() - begin)
             self._count_samples(least)
             if self.repeats or 1 / RESCALED < least / self.sample_seconds < RESCALED:
                 break
@@ -604,7 +645,7 @@ class _Runner:
         """Nanoseconds of each, up to the one that makes a run far longer than a sample need be."""
         nanoseconds = list[int]()
         for count in steps:
-            nanoseconds.append(self._run(count))
+            nanoseconds.append(self.run(count))
             if not self.repeats and sum(nanoseconds) > RESCALED * 1e9 * self.sample_seconds:
                 break
         return nanoseconds
@@ -624,7 +665,7 @@ class _Runner:
             begin = time.perf_counter_ns()
             self.load()
             before, loaded = Watch.now(self.family, self.processors), time.perf_counter_ns()
-            claimed = self._run(self.steps + round(self.beside * self.steps))
+            claimed = self.run(self.steps + round(self.beside * self.steps))
             end = time.perf_counter_ns()
             used = Watch.now(self.family, self.processors) - before
             self.last = Timed(claimed / 1e9, (end - begin) / 1e9, used.port)
@@ -649,7 +690,7 @@ class _Runner:
         assert self.case is not None
         before, begin = conditions.spent(self.family), time.perf_counter()
         self.load()
-        claimed = self._run(steps) / 1e9
+        claimed = self.run(steps) / 1e9
         self.exchange.save(self.case.parameters)
         return Timed(claimed, time.perf_counter() - begin, conditions.spent(self.family) - before)
 
