@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +204,20 @@ def test_what_a_specification_must_be(tmp_path: Path, change: tuple[str, str], w
         ),
         ("def nearby(p, s, r):\n    return None\n", "nearby() gives what is of Python's type NoneType"),
         (
+            "def stress(r, n):\n    return {'n': n, 'rate': 0.1}, {'u': np.random.random(n)}\n",
+            "stress() draws another case when it is given the same generator",
+        ),
+        (
+            "def stress(r, n):\n    return {'n': n, 'rate': 0.1}, {'u': np.full(n, -np.inf)}\n",
+            "u[0], as stress() gives it, is -inf",
+        ),
+        (
+            "def stress(r, n):\n    return {'n': n, 'rate': 0.1, 'far': 1}, {'u': np.ones(n)}\n\n\n"
+            "finite = check_state\n\n\n"
+            "def check_state(p, s):\n    finite(p, s)\n    if 'far' in p:\n        raise ValueError('too far')\n",
+            "What the specification's stress() draws is not legal by its check_state(): The state is refused: too far",
+        ),
+        (
             "def symmetries(p, r):\n    return {'up': (lambda s: s | {'u': s['u'] + 1}, lambda s: s | {'u': s['u'] - 1"
             "})}\n",
             "symmetry 'up' is none: undone after 3 steps it is not the motion without it: its u differs by",
@@ -225,6 +241,24 @@ def test_its_optional_functions(tmp_path: Path, more: str, words: str) -> None:
     with pytest.raises(Refusal) as refusal:
         examined(found)
     assert words in str(refusal.value)
+
+
+def test_the_same_specification_in_two_folders_is_two(tmp_path: Path, portbench: Callable) -> None:
+    """What is remembered of the one, with the files that it opened, is nothing of the other."""
+    identities = []
+    for name in ("one", "other", "one"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "decay_twice.py").write_text(DECAY)
+        (folder / "port.py").write_text(PORT)
+        (folder / "portbench.toml").write_text(
+            '[project]\nname = "decay"\nspec = "decay_twice"\n[check]\nsteps = { default = 20 }\n'
+            '[ports.right]\nhost = "python"\nmodule = "port"\nsources = ["port.py"]\nthreads = false\n'
+        )
+        done = portbench("check", "--json", "--quiet", cwd=folder, PORTBENCH_CACHE=str(tmp_path / "cache"))
+        (proof,) = json.loads(done.stdout)["certificates"]
+        identities.append(proof["identity"]["specification"])
+    assert identities[0] == identities[1] == identities[2]
 
 
 @pytest.mark.parametrize("twin", [Twin(name, add=name) for name in ADDS], ids=lambda twin: twin.name)

@@ -25,6 +25,7 @@ from portbench.hosts.build import cache_folder, hash_text, write_whole
 SMALL = 5_000  # numbers in a state; a larger one is looked at, and not advanced
 PARTS = (1, 2)  # steps, one after the other and in one go
 SAME = 1e-9  # of the largest number: a change that was undone may have rounded
+EXACT = 1e-13  # of the largest number: a turned or moved one is rounded
 SIZES = (1, 5, 30, 100)  # of the random states that stress() is asked for
 TWICE = (2, 1, 1)  # copies along each axis
 MARGIN, FLOOR = 30, 8  # as of the ladder (agreement/reference.py)
@@ -38,6 +39,7 @@ def examine(specification: Specification, cases: list[Case]) -> list[str]:
     asked = {case.name: case for case in [*by_size[:1], *cases]}
     digest = hash_text(
         specification.identity,
+        sorted(map(str, specification.folders)),  # what was opened is remembered by its place
         made_of.content(Path(__file__)),
         made_of.content(Path(twins.__file__)),
         np.__version__,
@@ -223,7 +225,27 @@ class _Examination:
         self._pure("part", lambda p, s: specification.part(p, s, random()), after)
         self._pure("copies", lambda p, f: specification.copies(p, f, TWICE), fields)
         for size in SIZES:
-            specification.stress(np.random.default_rng(size), size)
+            self._drawn(size)
+
+    def _drawn(self, size: int) -> None:
+        """The random state of this size is drawn by the generator that is given, and is legal."""
+        first, second = (self.specification.stress(np.random.default_rng(size), size) for _ in range(2))
+        if first is None or second is None:
+            return
+        (parameters, state), (others, again) = first, second
+        exchange.refuse_unless_carried(parameters)
+        if repr(parameters) != repr(others) or not all(_equal(state[name], again[name]) for name in state):
+            raise Refusal(
+                "The specification's stress() draws another case when it is given the same generator: it must draw "
+                "from that alone"
+            )
+        self._finite("stress", state, self.specification.state)
+        try:
+            self.specification.check_state(parameters, state)
+        except Refusal as refusal:
+            raise Refusal(
+                f"What the specification's stress() draws is not legal by its check_state(): {refusal}"
+            ) from None
 
     def _true(self, before: Fields, after: Fields, steps: int) -> None:
         """What the optional functions promise of a motion: tolerances are taken from it, and ports blamed by it."""
@@ -240,11 +262,11 @@ class _Examination:
         for name, (do, undo) in specification.symmetries(parameters, random()).items():
             ended = undo(move(parameters, do(before), steps))
             what = f"symmetry '{name}' is none: undone after {steps} steps it is not the motion without it"
-            self._close(before, after, ended, steps, what, remedy, SAME)
+            self._close(before, after, ended, steps, what, remedy)
         for name, (other, do, undo) in specification.relations(parameters, random()).items():
             ended = undo(move(other, do(before), steps))
             what = f"relation '{name}' does not hold: undone after {steps} steps it is not the motion without it"
-            self._close(before, after, ended, steps, what, remedy, SAME)
+            self._close(before, after, ended, steps, what, remedy, EXACT)
         remedy, one = "a right port would be blamed for that", self._advanced(before, 1)
         cut = specification.part(parameters, before, random())
         if cut:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-FIRST_WORD = 30  # seconds after which a task says where it is; then after twice as many, and so on
+OFTEN, SELDOM = 15, 60  # seconds between words of where a task is: in its first minutes, and then
 
 
 class Progress:
@@ -58,14 +58,14 @@ class Progress:
 
     @contextmanager
     def _said_now_and_then(self, name: str, task: Task) -> Iterator[None]:
-        """A line of how long it has been at what, at 30 s, 60 s, 120 s ..."""
+        """A line of how long it has been at what."""
         done, begin = threading.Event(), time.monotonic()
 
         def speak() -> None:
-            wait = FIRST_WORD
+            wait = OFTEN
             while not done.wait(max(0.0, begin + wait - time.monotonic())):
                 self.line(f"{name}: {task.text + ', ' if task.text else ''}{wait} s so far")
-                wait *= 2
+                wait += OFTEN if wait < 2 * SELDOM else SELDOM
 
         threading.Thread(target=speak, daemon=True).start()
         try:

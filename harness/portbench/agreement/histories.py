@@ -510,8 +510,8 @@ class _Now:
                     raise
                 refused = True
         try:
-            self._legal_state(specification.advance(parameters, last, AFTER))
             if refused:
+                self._legal_state(specification.advance(parameters, last, AFTER))
                 return False
             right = specification.advance(parameters, start, total)
             for twin in self.judge.few_twins(parameters):

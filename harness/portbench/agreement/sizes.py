@@ -7,8 +7,10 @@ long and narrow shapes, with many cells along a side, and with parameters that a
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +40,7 @@ ROUNDINGS = 4  # states beside the small one, each number off by a rounding
 # Copies along each axis, turned at random: long and narrow twice, as a thin state may have no pair across a face; flat;
 # and a bulk.
 SHAPES = ((1, 2, 19), (1, 1, 33), (1, 9, 7), (5, 4, 6))
+EVEN = ((9, 9, 1), (5, 5, 5))  # where a specification makes none of those: a square grid stays square
 LONGEST = 5.0  # seconds that the largest may take, as the one before it lets expect where all pairs are looked at
 TRIES = 40  # to draw a case of which there can be copies
 
@@ -46,12 +49,7 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
     """Derived fields and a few steps of large cases made of copies, where the specification can make them."""
     random, own = np.random.default_rng([seed, 2]), histories.small_case(judge.specification, case)
     worst, sizes, seconds = Deviation(), list[int](), 0.0
-    for shape in SHAPES:
-        one, two, three = (int(n) for n in random.permutation(shape))
-        times = (one, two, three)
-        unit = _unit(judge, own, times, random)
-        if unit is None:
-            continue
+    for times, unit in _units(judge, own, random):
         question = _question(judge, unit, times, random, judge.few_twins(unit.parameters), ROUNDINGS)
         size = judge.specification.work(question.parameters)
         if sizes and seconds * (size / sizes[-1]) ** 2 > LONGEST:
@@ -74,7 +72,8 @@ def a3_sizes(x: Exchange, judge: Judge, case: Case, seed: int) -> Verdict:
         if not worst.ratio <= 1:
             return Verdict("A3", False, worst.ratio, worst.sentence, {**worst.evidence, "seed": seed})
     if not sizes:
-        return Verdict("A3", True, 0.0, "", {})
+        none = "copies() makes none of its random states: nothing was asked of large cases"
+        return Verdict("A3", True, 0.0, none if judge.specification.offers("copies") else "", {})
     what = f"copies of a small case, up to {max(sizes)} {judge.specification.work_name}s"
     return Verdict("A3", True, worst.ratio, f"{what}: at most {worst.ratio:.2g} of the tolerance", {"seed": seed})
 
@@ -89,16 +88,26 @@ class Unit:
     many: Fields
 
 
-def _unit(judge: Judge, own: Case | None, times: tuple[int, int, int], random: np.random.Generator) -> Unit | None:
-    """A small case of which there can be so many copies."""
-    specification = judge.specification
-    if not specification.offers("copies"):
-        return None
+def _units(judge: Judge, own: Case | None, random: np.random.Generator) -> Iterator[tuple[tuple[int, int, int], Unit]]:
+    """A small case for each shape of which the specification makes copies, along whichever axes it can."""
+    for shapes in (SHAPES, EVEN) if judge.specification.offers("copies") else ():
+        found = [one for one in (_unit(judge, own, shape, random) for shape in shapes) if one]
+        yield from found
+        if found:
+            break
+
+
+def _unit(
+    judge: Judge, own: Case | None, shape: tuple[int, int, int], random: np.random.Generator
+) -> tuple[tuple[int, int, int], Unit] | None:
+    """A small case of which there can be copies of this shape, and how many there are along each axis."""
+    turned = sorted(set(itertools.permutations(shape)))
     for _ in range(TRIES):
         for world in histories.drawn(judge, own, random, UNIT):
-            unit = _copied(judge, world.parameters, world.state, times)
-            if unit:
-                return unit
+            for k in random.permutation(len(turned)):
+                unit = _copied(judge, world.parameters, world.state, turned[k])
+                if unit:
+                    return turned[k], unit
     return None
 
 

@@ -63,7 +63,10 @@ def examine(document: dict[str, Any], steps: float, size: float | None, cases: l
                 found.setdefault((", ".join(cases), size, threads), {})[port] = cost
     if not found:
         whole = " on all of these cases" if size is not None else ""
-        raise Refusal(f"There is nothing to tell: no port with a figure{whole} has a second round, whose start is warm")
+        raise Refusal(
+            f"There is nothing to tell: no port with a figure{whole} has a second round, whose start is warm: give a "
+            "larger --budget"
+        )
     if base and not any(base in of_port for of_port in found.values()):
         raise Refusal(f"--against {base}: it has no figure here to compare with")
     return [row for where, of_port in found.items() for row in _rows(document, where, of_port, steps, base)]
