@@ -103,7 +103,7 @@ def of_the_part(parameters: Parameters, state: Fields, cut: tuple, steps: int) -
     smaller, fields, places = cut
     whole = {**spec.advance(parameters, state, steps)}
     whole |= spec.observe(parameters, whole)
-    question = JUDGE._question("the part", smaller, fields, steps, np.random.default_rng(1), True)
+    question, _ = JUDGE._question("the part", smaller, fields, steps, np.random.default_rng(1), "few")
     (answer,) = question.answers
     answer = own._in_the_whole(answer, whole, places)
     asked = Question("the part", parameters, state, [answer])
@@ -161,7 +161,8 @@ def of_the_copies(parameters: Parameters, state: Fields, times: tuple[int, int, 
     """How far the specification's own run of the larger state is from the copied answer, in its tolerances."""
     unit = sizes._copied(JUDGE, parameters, state, times)
     assert unit
-    question = sizes._question(JUDGE, unit, times, np.random.default_rng(1))
+    kinds = JUDGE.few_twins(parameters)
+    question = sizes._question(JUDGE, unit, times, np.random.default_rng(1), kinds, sizes.ROUNDINGS)
     found = []
     for answer in question.answers:
         large = SPECIFICATION.advance(question.parameters, question.state, answer.step)

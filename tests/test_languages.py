@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import LONG, ROOT, need
-from test_session import gone, heed_ctrl_c
+from test_session import gone, heed_signals
 
 from portbench import contract, hosts, manifest
 from portbench.hosts import julia
@@ -182,7 +182,7 @@ def test_julia_survives_ctrl_c(threads: str, bundled: Manifest, portbench, tmp_p
     arguments = ["bench", "--ports", "julia", "--cases", "tiny", "--threads", threads, "--results", str(tmp_path)]
     command = [sys.executable, "-m", "portbench", *arguments, "--quiet", "--budget", "100"]
     harness = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_signals
     )
     for _ in range(2400):
         if any('"kind": "sample"' in journal.read_text() for journal in tmp_path.glob("*.jsonl")):

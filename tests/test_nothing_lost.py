@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, WAVE
 from test_bad_input import complaint, write
+from test_session import heed_signals
 
 from portbench import cli, contract, exchange, manifest, places, session, streams
 from portbench.agreement import reference
@@ -238,6 +239,7 @@ def test_a_terminal_that_is_closed_ends_all_in_good_order(tmp_path: Path) -> Non
             cwd=ROOT,
             capture_output=True,
             text=True,
+            preexec_fn=heed_signals,
         )
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr

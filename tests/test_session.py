@@ -28,13 +28,14 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     write(folder, "[check]\nsteps = {default = 2}\n[compare]\nbaseline = 'honest'\nsample = 0.03\n")
     command = [sys.executable, "-m", "portbench", "bench", "--cases", "tiny", "--budget", "60", "--quiet", *arguments]
     return subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_signals
     )
 
 
-def heed_ctrl_c() -> None:
-    """In the child: a shell's background job, such as a CI step may be, starts with SIGINT ignored."""
+def heed_signals() -> None:
+    """In the child: a shell's background job starts with SIGINT ignored, and what runs under nohup with SIGHUP."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for_samples(folder: Path, count: int) -> Path:
@@ -94,7 +95,7 @@ def test_ctrl_c_leaves_nothing_that_the_next_command_meets(seconds: float, portb
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=heed_signals,
     ) as check:
         time.sleep(seconds)
         os.killpg(check.pid, signal.SIGINT)
