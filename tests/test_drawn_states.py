@@ -202,9 +202,9 @@ def test_copies_that_are_wrong_are_seen(field: str, monkeypatch: pytest.MonkeyPa
         large, made = right(parameters, fields, times)
         return large, {n: a * (1 + 1e-7 * (n == field)) for n, a in made.items()}
 
-    ((parameters, state),) = periodic(17, 1)
+    drawn_at_random = list(periodic(17, 4))  # in a thin one there may be no force at all
     monkeypatch.setattr(spec, "copies", wrong)
-    assert of_the_copies(parameters, state, (2, 3, 1)) > 10
+    assert max(of_the_copies(parameters, state, (2, 3, 1)) for parameters, state in drawn_at_random) > 10
 
 
 def test_between_walls_and_of_several_boxes_there_are_no_copies() -> None:
