@@ -179,7 +179,7 @@ def test_a_run_that_becomes_slow_is_cut_short() -> None:
     """Steps a hundred times as slow as those of the warm-up must not be waited for to the end."""
     runner = _Runner.__new__(_Runner)
     runner.repeats, runner.sample_seconds = False, 0.01
-    runner._run = lambda steps: steps * 1_000_000
+    runner.run = lambda steps: steps * 1_000_000
     assert runner._pieces_of([8, 8, 16, 32, 64]) == [8_000_000, 8_000_000, 16_000_000]
     runner.repeats = True  # what the manifest asks for is made
     assert len(runner._pieces_of([8, 8, 16, 32, 64])) == 5
