@@ -493,8 +493,8 @@ class _Now:
         self.lost = True  # what is loaded after this is not known
         for size in dict.fromkeys((max(1, total // PIECES), 1)):
             refused = False
-            self.x.load(parameters, start)
             try:
+                self.x.load(parameters, start)
                 for piece in pieces:
                     self.x.port.run(piece)
                     self.x.save(parameters)
