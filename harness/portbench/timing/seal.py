@@ -31,6 +31,7 @@ SUBNORMAL = 0.01  # a part of the state's numbers; on most processors each takes
 MOST_WHOLE = 6000  # units of a state whose sums are judged whole, once; of larger ones a part is judged
 # Seconds for which the specification shows how what is conserved changes; many more before a port is accused.
 LOOKED_AT, BEFORE_ACCUSED = 0.1, 20.0
+TOO_SLOW = 1.0  # seconds of judging a state, beside which a tenth of a second shows no change of it
 # Times the range of what is conserved in a run of the specification that it may change in one so many times as long:
 # FLUCTUATES times the root of that, for what goes to and fro, and DRIFTS times that itself.
 FLUCTUATES, DRIFTS = 10, 2
@@ -70,10 +71,11 @@ def judge(
     first = replace(judge, whole=max(WHOLE, units) if whole else WHOLE)
     what = f"the state after {steps} timed steps"
     found = first.derived(what, parameters, before, random)
+    quick = time.perf_counter() - begun < TOO_SLOW
     if found.ratio <= 1:
         one = judge.moved(what, parameters, before, after, 1, random)
         found = one if not one.ratio <= found.ratio else found
-    if found.ratio <= 1 and whole and steps and x.specification.offers("conserved"):
+    if found.ratio <= 1 and whole and quick and steps and x.specification.offers("conserved"):
         with suppress(Refusal), np.errstate(all="ignore"):  # the specification itself may not come so far
             kept = _conserved(first, parameters, rounded(start, precision.dtype), before, steps)
             found = kept if not kept.ratio <= found.ratio else found
