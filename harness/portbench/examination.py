@@ -196,9 +196,6 @@ class _Examination:
         """The optional functions leave their arguments as they were too."""
         specification, fields = self.specification, {**after, **self.specification.observe(self.parameters, after)}
 
-        def random() -> np.random.Generator:
-            return np.random.default_rng(0)
-
         if specification.offers("conserved"):
             kept = self._pure("conserved", specification.conserved, fields)
             self._finite("conserved", kept, kept)
@@ -210,19 +207,19 @@ class _Examination:
         if specification.offers("refine"):
             exchange.refuse_unless_carried(self._pure("refine", lambda p: specification.refine(p, 2)))
         self._pure("jumps", specification.jumps)
-        for name, (do, undo) in self._pure("symmetries", lambda p: specification.symmetries(p, random())).items():
+        for name, (do, undo) in self._pure("symmetries", lambda p: specification.symmetries(p, _random())).items():
             back = self._pure(f"symmetry '{name}'", lambda _, s, do=do, undo=undo: undo(do(s)), fields)
             for one in fields:
                 if not np.allclose(
                     back[one], fields[one], rtol=SAME, atol=SAME * np.max(np.abs(fields[one]), initial=0)
                 ):
                     raise Refusal(f"The specification's symmetry '{name}' is not undone by its undo(): {one} differs")
-        for name, (other, do, undo) in self._pure("relations", lambda p: specification.relations(p, random())).items():
+        for name, (other, do, undo) in self._pure("relations", lambda p: specification.relations(p, _random())).items():
             exchange.refuse_unless_carried(other)
             self._pure(f"relation '{name}'", lambda _, s, do=do, undo=undo: undo(do(s)), after)
         if specification.offers("nearby"):
-            self._pure("nearby", lambda _, s: specification.nearby(self.parameters, s, random()), after)
-        self._pure("part", lambda p, s: specification.part(p, s, random()), after)
+            self._pure("nearby", lambda _, s: specification.nearby(self.parameters, s, _random()), after)
+        self._pure("part", lambda p, s: specification.part(p, s, _random()), after)
         self._pure("copies", lambda p, f: specification.copies(p, f, TWICE), fields)
         for size in SIZES:
             self._drawn(size)
@@ -251,24 +248,21 @@ class _Examination:
         """What the optional functions promise of a motion: tolerances are taken from it, and ports blamed by it."""
         specification, parameters = self.specification, self.parameters
 
-        def random() -> np.random.Generator:
-            return np.random.default_rng(0)
-
         def move(other: Parameters, start: Fields, count: int) -> Fields:
             specification.check_state(other, start)
             return specification.advance(other, start, count)
 
         remedy = "take out what does not hold, or a wrong port passes as right"
-        for name, (do, undo) in specification.symmetries(parameters, random()).items():
+        for name, (do, undo) in specification.symmetries(parameters, _random()).items():
             ended = undo(move(parameters, do(before), steps))
             what = f"symmetry '{name}' is none: undone after {steps} steps it is not the motion without it"
             self._close(before, after, ended, steps, what, remedy)
-        for name, (other, do, undo) in specification.relations(parameters, random()).items():
+        for name, (other, do, undo) in specification.relations(parameters, _random()).items():
             ended = undo(move(other, do(before), steps))
             what = f"relation '{name}' does not hold: undone after {steps} steps it is not the motion without it"
             self._close(before, after, ended, steps, what, remedy, EXACT)
         remedy, one = "a right port would be blamed for that", self._advanced(before, 1)
-        cut = specification.part(parameters, before, random())
+        cut = specification.part(parameters, before, _random())
         if cut:
             smaller, start, places = cut
             ended = move(smaller, start, 1)
@@ -360,8 +354,7 @@ class _Examination:
         runs = [specification.advance(self.parameters, state, steps)]
         for twin in twins.twins(specification, self.parameters, precision):
             if not twin.symmetry:  # which may be none
-                now, back = twins.start(specification, self.parameters, state, twin)
-                runs.append(back(specification.advance(self.parameters, now, steps, twins.adding(twin))))
+                runs.append(twins.advanced(specification, self.parameters, state, steps, twin))
         for name in one:
             largest = float(np.max(np.abs(one[name]), initial=0.0))
             rounding = max(self._apart(name, run, runs[0]) for run in runs)
@@ -373,6 +366,10 @@ class _Examination:
     def _apart(self, name: str, one: Fields, other: Fields) -> float:
         off = self.specification.difference(self.parameters, name, one[name], other[name])
         return float(np.max(np.abs(off), initial=0.0))
+
+
+def _random() -> np.random.Generator:
+    return np.random.default_rng(0)  # the same changes, parts and near states in all that is asked
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:

@@ -515,8 +515,7 @@ class _Now:
                 return False
             right = specification.advance(parameters, start, total)
             for twin in self.judge.few_twins(parameters):
-                now, back = twins.start(specification, parameters, start, twin)
-                end = back(specification.advance(parameters, now, total, twins.adding(twin)))
+                end = twins.advanced(specification, parameters, start, total, twin)
                 for name, field in specification.state.items():
                     if largest(specification, parameters, name, end, right) > LOST * (field.scale or 1.0):
                         return True  # pieces need not lead where the whole run did

@@ -101,7 +101,7 @@ class Judge:
                 return Deviation()
             asked, answer = replace(question, parameters=whole if places else parameters), question.answers[0]
             # where a rounding decides what a wall turns back, what any twin does is right
-            for fields in [answer.fields, *(run[0] for run in runs)][: None if beside == "many" else 1]:
+            for fields in [answer.fields, *(run[0] for run in runs[1:] if beside == "many")]:
                 one = replace(answer, fields=fields)
                 one = _in_the_whole(one, after, places) if places else one
                 nearest = deviation(self.specification, asked, one, after)
@@ -149,7 +149,7 @@ class Judge:
             if on_the_edge(self.specification, self.precision, runs):
                 return Question(what, parameters, state, []), runs
             made = derived_question(self.specification, self.precision, what, parameters, state, runs)
-            runs = runs[1:]
+            runs = runs[2:]
         return replace(made, answers=[_wider(answer, max(1.0, steps / FEW_STEPS)) for answer in made.answers]), runs
 
     def few_twins(self, parameters: Parameters) -> list[Twin]:

@@ -163,6 +163,12 @@ def twins(specification: Specification, parameters: Parameters, precision: Preci
     return [replace(twin, dtype=precision.dtype, precision=own) for twin in made]
 
 
+def advanced(specification: Specification, parameters: Parameters, state: Fields, steps: int, twin: Twin) -> Fields:
+    """Where the twin goes from this state, in the specification's order and type."""
+    now, back = start(specification, parameters, state, twin)
+    return back(specification.advance(parameters, now, steps, adding(twin)))
+
+
 def adding(twin: Twin) -> Add:
     """How this twin adds."""
     return ADDS[twin.add](twin.seed, twin.precision.eps if twin.precision else 0.0)
